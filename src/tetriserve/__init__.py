@@ -1,0 +1,1 @@
+"""TetriServe: serve diffusion transformers by their deadlines."""

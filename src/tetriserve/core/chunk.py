@@ -1,0 +1,34 @@
+"""The unit of execution: some work of one stage that a block of devices does without interruption."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The three stages of making an image."""
+
+    ENCODE = "encode"
+    DENOISE = "denoise"
+    DECODE = "decode"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Work for `devices`, in order of `chunk_id` on every device: the one global order that rules out deadlock.
+
+    `devices` is an aligned power-of-two block (see `core.blocks`); its length is the degree of sequence
+    parallelism. ENCODE and DECODE run on one device. `first_step[i]` is the step that request `request_ids[i]`
+    takes first; more than one request is a batch of equal size.
+    """
+
+    chunk_id: int
+    stage: Stage
+    request_ids: tuple[str, ...]
+    devices: tuple[int, ...]
+    first_steps: tuple[int, ...] = ()
+    num_steps: int = 0
+
+    @property
+    def degree(self) -> int:
+        """Degree of sequence parallelism."""
+        return len(self.devices)

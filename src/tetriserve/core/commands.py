@@ -1,0 +1,30 @@
+"""What the scheduler wants done: its only output."""
+
+from dataclasses import dataclass
+
+from tetriserve.core.chunk import Chunk
+from tetriserve.core.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Hand these chunks to the executor together. They were planned at one instant."""
+
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send a Tick at this time. A later WakeAt replaces an earlier one."""
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """A request ended. The executor may forget it once its image, if any, has been taken."""
+
+    outcome: Outcome
+
+
+Command = Submit | WakeAt | Complete

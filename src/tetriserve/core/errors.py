@@ -1,0 +1,39 @@
+"""Every error this package raises on purpose.
+
+TetriServeError
+├── InvalidRequestError   the caller's input, with the value and the limit; `param` names the field
+├── ConfigurationError    the operator's input: devices, policy, profile, model directory
+└── EngineError           the engine could not do the work
+    └── RequestFailedError    one request failed; nothing else is touched
+
+A missed deadline is an outcome, not an error.
+"""
+
+
+class TetriServeError(Exception):
+    """Root of the tree."""
+
+
+class InvalidRequestError(TetriServeError):
+    """A request that cannot be served as asked."""
+
+    def __init__(self, message: str, param: str | None = None, code: str = "invalid_value") -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class ConfigurationError(TetriServeError):
+    """A setting that cannot be used."""
+
+
+class EngineError(TetriServeError):
+    """The engine as a whole cannot work (any more)."""
+
+
+class RequestFailedError(EngineError):
+    """One accepted request ended without an image."""
+
+    def __init__(self, message: str, code: str = "engine_error") -> None:
+        super().__init__(message)
+        self.code = code

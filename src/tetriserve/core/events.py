@@ -1,0 +1,60 @@
+"""What happened: the only input of the scheduler.
+
+Events that share an instant are handled in the order (rank, sequence number): finished work first, then new
+work, then the clock.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tetriserve.core.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersLost:
+    """Devices died. Every latent they were the only ones to hold is gone; the executor is replacing the workers."""
+
+    rank: ClassVar[int] = 0
+    devices: tuple[int, ...]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkDone:
+    """A chunk ran from `started_s` to `finished_s` on all its devices."""
+
+    rank: ClassVar[int] = 1
+    chunk_id: int
+    started_s: float
+    finished_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFailed:
+    """A chunk ended; its devices are well, but `failed_ids` of its requests can't go on."""
+
+    rank: ClassVar[int] = 1
+    chunk_id: int
+    started_s: float
+    finished_s: float
+    failed_ids: tuple[str, ...]
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A request was accepted."""
+
+    rank: ClassVar[int] = 2
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The time that a `WakeAt` asked for has come."""
+
+    rank: ClassVar[int] = 3
+
+
+Event = WorkersLost | ChunkDone | ChunkFailed | Arrived | Tick

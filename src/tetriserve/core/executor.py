@@ -1,0 +1,28 @@
+"""The seam between deciding and doing: real workers and simulated ones stand behind the same three calls."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tetriserve.core.chunk import Chunk
+from tetriserve.core.request import Request
+
+
+class Executor(Protocol):
+    """Runs chunks on `num_devices` devices and reports each as one ChunkDone or ChunkFailed event.
+
+    Every device runs its chunks in the order of their submission. A chunk of a request starts only after that
+    request's earlier chunks have ended. How events are delivered is the implementation's constructor's business.
+    """
+
+    @property
+    def num_devices(self) -> int:
+        """Number of devices, fixed for life."""
+        ...
+
+    def submit(self, chunks: Sequence[tuple[Chunk, tuple[Request, ...]]]) -> None:
+        """Queue chunks, each with its requests in the order of `chunk.request_ids`. Returns at once."""
+        ...
+
+    def release(self, request_id: str) -> None:
+        """Forget all tensors of a request that has ended. Unknown ids are ignored."""
+        ...

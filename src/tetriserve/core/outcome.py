@@ -1,0 +1,33 @@
+"""How a request ended: what users, metrics and simulations read."""
+
+from dataclasses import dataclass
+
+from tetriserve.core.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one request.
+
+    `queue_s` runs from arrival to the start of its first chunk. `gpu_seconds` sums seconds x devices over its
+    chunks (a batch's share is divided equally). `degrees[i]` is the degree of sequence parallelism of step i.
+    `error` is None when there is an image.
+    """
+
+    request: Request
+    finished_s: float
+    queue_s: float
+    gpu_seconds: float
+    degrees: tuple[int, ...]
+    error_code: str | None = None
+    error: str | None = None
+
+    @property
+    def latency_s(self) -> float:
+        """Arrival to image."""
+        return self.finished_s - self.request.arrival_s
+
+    @property
+    def met_deadline(self) -> bool:
+        """Whether there is an image and it was in time."""
+        return self.error is None and self.finished_s <= self.request.deadline_s

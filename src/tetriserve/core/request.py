@@ -1,0 +1,28 @@
+"""What somebody asked for."""
+
+from dataclasses import dataclass
+
+from tetriserve.core.size import Size
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One image to make. Times are absolute seconds on the clock of whoever drives the scheduler.
+
+    `seed` means what diffusers means by it: `torch.Generator("cpu").manual_seed(seed)`.
+    """
+
+    request_id: str
+    prompt: str
+    size: Size
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int
+    arrival_s: float
+    deadline_s: float
+    negative_prompt: str = ""
+
+    @property
+    def slo_s(self) -> float:
+        """The time allowed from arrival to image."""
+        return self.deadline_s - self.arrival_s

@@ -1,0 +1,1 @@
+"""What things cost: measured profiles, and the model that answers for sizes between the measured ones."""

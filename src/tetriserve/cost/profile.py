@@ -1,0 +1,106 @@
+"""The profile file: measured times of one model on one kind of device, with their provenance."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tetriserve.core.chunk import Stage
+from tetriserve.core.errors import ConfigurationError
+from tetriserve.core.size import Size
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """Seconds of one denoising step of `batch` images of one size at one degree of sequence parallelism."""
+
+    width: int
+    height: int
+    degree: int
+    batch: int
+    step_s: float
+    origin: str = "measured"
+
+    @property
+    def size(self) -> Size:
+        """The image size in pixels."""
+        return Size(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """Seconds that a device is held by one ENCODE or DECODE of `batch` images of one size."""
+
+    stage: Stage
+    width: int
+    height: int
+    batch: int
+    seconds: float
+
+    @property
+    def size(self) -> Size:
+        """The image size in pixels."""
+        return Size(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Everything a cost model needs to know, and where it comes from.
+
+    `switch_s` is the time a request loses when its device block changes. Source of the idea: TetriServe §4.2.1.
+    """
+
+    model: str
+    gpu: str
+    num_gpus_measured: int
+    dtype: str
+    text_tokens: int
+    how: str
+    torch: str
+    measured_on: str
+    entries: tuple[StepTime, ...]
+    stages: tuple[StageTime, ...] = ()
+    switch_s: float | None = None
+    format: int = field(default=FORMAT)
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "profile") -> "Profile":
+        """Read a profile. Raises ConfigurationError that names `source` and the fault."""
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            if raw.get("format") != FORMAT:
+                raise ValueError(f"format {raw.get('format')!r}, need {FORMAT}")
+            entries = tuple(StepTime(**entry) for entry in raw.pop("entries"))
+            stages = tuple(
+                StageTime(**{**stage, "stage": Stage(stage["stage"])}) for stage in raw.pop("stages", ())
+            )
+            _check(entries, stages)
+            return cls(entries=entries, stages=stages, **raw)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ConfigurationError(f"{source}: not a usable profile: {error}") from error
+
+    @classmethod
+    def load(cls, path: Path) -> "Profile":
+        """Read a profile file. Raises ConfigurationError."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: cannot read the profile: {error}") from error
+        return cls.from_json(text, str(path))
+
+
+def _check(entries: tuple[StepTime, ...], stages: tuple[StageTime, ...]) -> None:
+    if not any(entry.degree == 1 and entry.batch == 1 for entry in entries):
+        raise ValueError("no entry of degree 1 and batch 1")
+    for entry in entries:
+        if not 0 < entry.step_s < float("inf") or min(entry.width, entry.height, entry.degree, entry.batch) < 1:
+            raise ValueError(f"entry {entry} has a number out of range")
+    for stage in stages:
+        if not 0 <= stage.seconds < float("inf") or min(stage.width, stage.height, stage.batch) < 1:
+            raise ValueError(f"stage {stage} has a number out of range")
