@@ -12,9 +12,7 @@ def degrees(num_devices: int) -> tuple[int, ...]:
 
 def aligned_blocks(num_devices: int, degree: int) -> tuple[tuple[int, ...], ...]:
     """All blocks of `degree` devices that start at a multiple of `degree`, in ascending order."""
-    return tuple(
-        tuple(range(start, start + degree)) for start in range(0, num_devices - degree + 1, degree)
-    )
+    return tuple(tuple(range(start, start + degree)) for start in range(0, num_devices - degree + 1, degree))
 
 
 def all_blocks(num_devices: int) -> tuple[tuple[int, ...], ...]:

@@ -19,9 +19,7 @@ SOLO_FACTOR = 1.5
 """A default deadline leaves at least this multiple of the fastest possible time."""
 
 
-def default_slo_s(
-    size: Size, num_steps: int, cost: CostModel, table: Mapping[Size, float] = PAPER_SLO_S
-) -> float:
+def default_slo_s(size: Size, num_steps: int, cost: CostModel, table: Mapping[Size, float] = PAPER_SLO_S) -> float:
     """The table's value, interpolated on tokens, but never less than 1.5 times the fastest solo time here."""
     return max(interpolate_slo_s(size, table), SOLO_FACTOR * cost.solo_s(size, num_steps))
 

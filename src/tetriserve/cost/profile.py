@@ -77,9 +77,7 @@ class Profile:
             if raw.get("format") != FORMAT:
                 raise ValueError(f"format {raw.get('format')!r}, need {FORMAT}")
             entries = tuple(StepTime(**entry) for entry in raw.pop("entries"))
-            stages = tuple(
-                StageTime(**{**stage, "stage": Stage(stage["stage"])}) for stage in raw.pop("stages", ())
-            )
+            stages = tuple(StageTime(**{**stage, "stage": Stage(stage["stage"])}) for stage in raw.pop("stages", ()))
             _check(entries, stages)
             return cls(entries=entries, stages=stages, **raw)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
