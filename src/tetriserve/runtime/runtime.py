@@ -1,0 +1,130 @@
+"""Drives the scheduler on the wall clock: requests and events in, commands out, images back.
+
+Owns the requests in flight and the one timer. Knows nothing of HTTP and nothing of how chunks are run.
+"""
+
+import asyncio
+import itertools
+import logging
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from tetriserve.core.commands import Command, Complete, Submit, WakeAt
+from tetriserve.core.errors import EngineError, RequestFailedError
+from tetriserve.core.events import Arrived, Event, Tick
+from tetriserve.core.executor import Executor
+from tetriserve.core.image import Image
+from tetriserve.core.outcome import Outcome
+from tetriserve.core.request import Request
+from tetriserve.scheduler.scheduler import Scheduler
+
+logger = logging.getLogger(__name__)
+
+
+class ImageExecutor(Executor, Protocol):
+    """An executor that makes pictures, not only events."""
+
+    def take_image(self, request_id: str) -> Image:
+        """The decoded image of a request, once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An image and how it came about."""
+
+    outcome: Outcome
+    image: Image
+
+
+class Runtime:
+    """Runs requests to their end. All methods belong to the event loop's thread."""
+
+    def __init__(self, scheduler: Scheduler, executor: ImageExecutor) -> None:
+        self.scheduler = scheduler
+        self.executor = executor
+        self._requests: dict[str, Request] = {}
+        self._futures: dict[str, asyncio.Future[Result]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._ids = itertools.count(1)
+        self._failure: str | None = None
+
+    @property
+    def num_in_flight(self) -> int:
+        """Requests accepted and not yet ended."""
+        return len(self._futures)
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be served any more, or None."""
+        return self._failure
+
+    @staticmethod
+    def now_s() -> float:
+        """The clock that all requests' times are read from."""
+        return time.monotonic()
+
+    def new_request_id(self) -> str:
+        """An id that this runtime has not given before."""
+        return f"img-{next(self._ids)}"
+
+    async def generate(self, request: Request) -> Result:
+        """Run one request. Raises RequestFailedError if it ends without an image; its siblings don't notice."""
+        if self._failure is not None:
+            raise EngineError(self._failure)
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._requests[request.request_id] = request
+        self._futures[request.request_id] = future
+        self.handle(Arrived(request))
+        return await future
+
+    def handle(self, event: Event) -> None:
+        """Tell the scheduler what happened and do what it wants. The listener of the mailbox."""
+        if self._failure is not None:
+            return
+        try:
+            for command in self.scheduler.on(event, self.now_s()):
+                self._do(command)
+        except Exception as error:
+            # A broken invariant must not leave callers waiting for ever.
+            logger.exception("scheduling failed on %s", type(event).__name__)
+            self.fail(f"internal error: {error!r}")
+
+    def fail(self, message: str) -> None:
+        """End everything: no further request can be served."""
+        self._failure = message
+        for request_id in tuple(self._futures):
+            self._forget(request_id).set_exception(EngineError(message))
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case Submit(chunks):
+                self.executor.submit(
+                    [(chunk, tuple(self._requests[request_id] for request_id in chunk.request_ids)) for chunk in chunks]
+                )
+            case WakeAt(at_s):
+                self._wake_at(at_s)
+            case Complete(outcome):
+                self._complete(outcome)
+
+    def _wake_at(self, at_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        delay_s = max(0.0, at_s - self.now_s())
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self.handle, Tick())
+
+    def _complete(self, outcome: Outcome) -> None:
+        request_id = outcome.request.request_id
+        future = self._forget(request_id)
+        if outcome.error is not None:
+            future.set_exception(RequestFailedError(outcome.error, outcome.error_code or "engine_error"))
+        else:
+            future.set_result(Result(outcome, self.executor.take_image(request_id)))
+        self.executor.release(request_id)
+
+    def _forget(self, request_id: str) -> asyncio.Future[Result]:
+        del self._requests[request_id]
+        future = self._futures.pop(request_id)
+        # A caller that has gone away leaves a cancelled future behind; its request still runs to its end.
+        return asyncio.get_running_loop().create_future() if future.cancelled() else future
