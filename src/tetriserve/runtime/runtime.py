@@ -95,7 +95,7 @@ class Runtime:
         """End everything: no further request can be served."""
         self._failure = message
         for request_id in tuple(self._futures):
-            self._forget(request_id).set_exception(EngineError(message))
+            self._settle(request_id, EngineError(message))
 
     def _do(self, command: Command) -> None:
         match command:
@@ -116,15 +116,18 @@ class Runtime:
 
     def _complete(self, outcome: Outcome) -> None:
         request_id = outcome.request.request_id
-        future = self._forget(request_id)
         if outcome.error is not None:
-            future.set_exception(RequestFailedError(outcome.error, outcome.error_code or "engine_error"))
+            self._settle(request_id, RequestFailedError(outcome.error, outcome.error_code or "engine_error"))
         else:
-            future.set_result(Result(outcome, self.executor.take_image(request_id)))
+            self._settle(request_id, Result(outcome, self.executor.take_image(request_id)))
         self.executor.release(request_id)
 
-    def _forget(self, request_id: str) -> asyncio.Future[Result]:
+    def _settle(self, request_id: str, result: Result | EngineError) -> None:
         del self._requests[request_id]
         future = self._futures.pop(request_id)
-        # A caller that has gone away leaves a cancelled future behind; its request still runs to its end.
-        return asyncio.get_running_loop().create_future() if future.cancelled() else future
+        if future.cancelled():  # the caller has gone away; its request ran to its end all the same
+            return
+        if isinstance(result, EngineError):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

@@ -1,0 +1,173 @@
+"""Measures a profile: the time of a step at every size and degree, and of the stages around the steps.
+
+The question: how long will a chunk take on *this* machine while every device is busy? So all blocks of a degree run
+the same chunk at once, as they do under load, and the executor that serves is the executor that is measured.
+"""
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tetriserve.core.blocks import aligned_blocks, degrees
+from tetriserve.core.chunk import Chunk, Stage
+from tetriserve.core.errors import EngineError
+from tetriserve.core.events import ChunkDone, ChunkFailed, Event, WorkersLost
+from tetriserve.core.executor import Executor
+from tetriserve.core.request import Request
+from tetriserve.core.size import Size
+from tetriserve.cost.profile import Profile, StageTime, StepTime
+from tetriserve.runtime.mailbox import Mailbox
+
+PROMPT = "a red apple"
+STEPS_PER_CHUNK = 2
+WARM_UP_CHUNKS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What is measured and on what: the provenance of a profile."""
+
+    model: str
+    device_name: str
+    dtype: str
+    text_tokens: int
+    torch_version: str
+    guidance_scale: float
+    is_cpu: bool
+
+
+@dataclass(slots=True)
+class Profiler:
+    """Runs chunks of its own on an executor that is otherwise idle. `progress(done, total, text)` is told each step.
+
+    On CPUs, whose step times jitter, a cell's value is the 95th percentile of `repetitions` chunks; on GPUs the
+    median. Raises EngineError if a chunk fails: a size that does not fit must not be offered.
+    """
+
+    executor: Executor
+    mailbox: Mailbox
+    machine: Machine
+    repetitions: int = 5
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None
+    _chunk_ids: itertools.count[int] = field(default_factory=itertools.count)
+    _waiting: dict[int, asyncio.Future[ChunkDone]] = field(default_factory=dict)
+
+    async def measure(self, sizes: Sequence[Size]) -> Profile:
+        """The whole profile for `sizes` on all degrees that the executor's devices allow."""
+        num_devices = self.executor.num_devices
+        self.mailbox.listener = self._on_event
+        cells = [(size, degree) for size in sizes for degree in degrees(num_devices)]
+        total = len(cells) + len(sizes) + 1
+        entries, stages = [], []
+        for done, (size, degree) in enumerate(cells):
+            self.progress(done, total, f"step {size} at degree {degree}")
+            entries.append(await self._step_time(size, degree))
+        for done, size in enumerate(sizes, start=len(cells)):
+            self.progress(done, total, f"encode and decode {size}")
+            stages += await self._stage_times(size)
+        self.progress(total - 1, total, "switch of degree")
+        switch_s = await self._switch_s(sizes[-1])
+        self.progress(total, total, "profile measured")
+        self.mailbox.listener = None
+        return Profile(
+            model=self.machine.model,
+            gpu=self.machine.device_name,
+            num_gpus_measured=num_devices,
+            dtype=self.machine.dtype,
+            text_tokens=self.machine.text_tokens,
+            how=f"{self.repetitions} chunks of {STEPS_PER_CHUNK} steps a cell, every device busy, "
+            + ("95th percentile" if self.machine.is_cpu else "median"),
+            torch=self.machine.torch_version,
+            measured_on=time.strftime("%Y-%m-%d"),
+            entries=tuple(entries),
+            stages=tuple(stages),
+            switch_s=switch_s,
+        )
+
+    async def _step_time(self, size: Size, degree: int) -> StepTime:
+        blocks = aligned_blocks(self.executor.num_devices, degree)
+        requests = [self._request(size) for _ in blocks]
+        lanes = list(zip(requests, blocks, strict=True))
+        await self._run([self._chunk(Stage.ENCODE, request, block[:1]) for request, block in lanes])
+        samples = []
+        for repetition in range(WARM_UP_CHUNKS + self.repetitions):
+            chunks = [self._chunk(Stage.DENOISE, request, block, repetition) for request, block in lanes]
+            done = await self._run(chunks)
+            if repetition >= WARM_UP_CHUNKS:
+                samples += [(event.finished_s - event.started_s) / STEPS_PER_CHUNK for event in done]
+        self._release(requests)
+        return StepTime(size.width, size.height, degree, 1, self._typical(samples))
+
+    async def _stage_times(self, size: Size) -> list[StageTime]:
+        samples: dict[Stage, list[float]] = {Stage.ENCODE: [], Stage.DECODE: []}
+        for repetition in range(WARM_UP_CHUNKS + self.repetitions):
+            blocks = aligned_blocks(self.executor.num_devices, 1)
+            requests = [self._request(size) for _ in blocks]
+            for stage, times in samples.items():
+                lanes = zip(requests, blocks, strict=True)
+                done = await self._run([self._chunk(stage, request, block) for request, block in lanes])
+                if repetition >= WARM_UP_CHUNKS:
+                    times += [event.finished_s - event.started_s for event in done]
+            self._release(requests)
+        return [StageTime(stage, *size, 1, self._typical(times)) for stage, times in samples.items()]
+
+    async def _switch_s(self, size: Size) -> float:
+        """The median gap between a chunk's end on one device and the next one's start on another; 0 for one device."""
+        if self.executor.num_devices == 1:
+            return 0.0
+        request = self._request(size)
+        await self._run([self._chunk(Stage.ENCODE, request, (0,))])
+        gaps = []
+        for repetition in range(self.repetitions):
+            here, there = (repetition % 2,), ((repetition + 1) % 2,)
+            chunks = [
+                self._chunk(Stage.DENOISE, request, block, 2 * repetition + i) for i, block in enumerate((here, there))
+            ]
+            first, second = await self._run(chunks)
+            gaps.append(second.started_s - first.finished_s)
+        self._release([request])
+        return max(0.0, statistics.median(gaps))
+
+    def _typical(self, samples: list[float]) -> float:
+        if self.machine.is_cpu:
+            return statistics.quantiles(samples, n=20, method="inclusive")[-1]
+        return statistics.median(samples)
+
+    def _request(self, size: Size) -> Request:
+        num_steps = STEPS_PER_CHUNK * 2 * (WARM_UP_CHUNKS + self.repetitions)
+        name = f"profile-{next(self._chunk_ids)}"
+        return Request(name, PROMPT, size, num_steps, self.machine.guidance_scale, 0, 0.0, 0.0)
+
+    def _chunk(self, stage: Stage, request: Request, block: tuple[int, ...], index: int = 0) -> tuple[Chunk, Request]:
+        is_steps = stage is Stage.DENOISE
+        first_steps = (index * STEPS_PER_CHUNK,) if is_steps else ()
+        num_steps = STEPS_PER_CHUNK if is_steps else 0
+        return Chunk(next(self._chunk_ids), stage, (request.request_id,), block, first_steps, num_steps), request
+
+    async def _run(self, work: Sequence[tuple[Chunk, Request]]) -> list[ChunkDone]:
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in work]
+        for (chunk, _), future in zip(work, futures, strict=True):
+            self._waiting[chunk.chunk_id] = future
+        self.executor.submit([(chunk, (request,)) for chunk, request in work])
+        return list(await asyncio.gather(*futures))
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case ChunkDone(chunk_id):
+                self._waiting.pop(chunk_id).set_result(event)
+            case ChunkFailed(chunk_id, message=message):
+                self._waiting.pop(chunk_id).set_exception(EngineError(f"profiling failed: {message}"))
+            case WorkersLost(message=message):
+                for future in self._waiting.values():
+                    future.set_exception(EngineError(f"profiling failed, a worker was lost: {message}"))
+                self._waiting.clear()
+            case _:
+                raise AssertionError(f"an executor does not send {type(event).__name__}")
+
+    def _release(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            self.executor.release(request.request_id)
