@@ -1,0 +1,5 @@
+"""`python -m tetriserve`."""
+
+from tetriserve.cli import main
+
+main()
