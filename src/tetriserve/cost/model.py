@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from functools import cache
 
-from tetriserve.core.chunk import Stage
+from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.size import Size
 from tetriserve.cost.profile import Profile
@@ -63,6 +63,13 @@ class CostModel:
         """An image made alone from start to end, all stages included; at its fastest degree unless one is given."""
         step_s = self.min_step_s(size) if degree is None else self.step_s(size, degree)
         return self.stage_s(Stage.ENCODE, size) + num_steps * step_s + self.stage_s(Stage.DECODE, size)
+
+    def chunk_s(self, chunk: Chunk, size: Size, moved: bool = False) -> float:
+        """A chunk from start to end; `moved` says that its request took its last steps on another block."""
+        if chunk.stage is not Stage.DENOISE:
+            return self.stage_s(chunk.stage, size)
+        step_s = self.step_s(size, chunk.degree, len(chunk.request_ids))
+        return chunk.num_steps * step_s + (self.switch_s if moved else 0.0)
 
     def _step_s(self, size: Size, degree: int, batch: int = 1) -> float:
         if (degree, batch) not in self._steps:

@@ -1,0 +1,53 @@
+"""What an operator can set about scheduling."""
+
+from dataclasses import dataclass, field
+
+from tetriserve.core.errors import ConfigurationError
+from tetriserve.core.size import Size
+
+
+@dataclass(frozen=True, slots=True)
+class TetriServeConfig:
+    """Settings of the `tetriserve` policy. The switches exist for the ablation; all on is the policy.
+
+    `step_granularity` is the length of a round in denoising steps of the largest size at its fastest degree.
+    `largest_size` names that size (default: the largest one profiled); `round_s` overrides the product.
+    `placement`: keep a request's devices from round to round. `elastic`: idle devices go to those who gain most.
+    `backfill`: devices idle inside a round take steps that end with the round.
+    `slip` is the share of a round by which a device may be late and still take part in it.
+    """
+
+    step_granularity: int = 5
+    round_s: float | None = None
+    largest_size: Size | None = None
+    placement: bool = True
+    elastic: bool = True
+    backfill: bool = True
+    slip: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.step_granularity < 1:
+            raise ConfigurationError(f"step_granularity is {self.step_granularity}, must be at least 1")
+        if self.round_s is not None and not 0 < self.round_s < float("inf"):
+            raise ConfigurationError(f"round_s is {self.round_s}, must be a positive number of seconds")
+        if not 0 <= self.slip < 1:
+            raise ConfigurationError(f"slip is {self.slip}, must be at least 0 and less than 1")
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerConfig:
+    """Settings of the scheduler.
+
+    `ahead_s`: how long before devices become free the next chunks are committed, so that they never wait for
+    the scheduler. `max_losses`: a request that was running in this many losses of workers is failed.
+    """
+
+    ahead_s: float = 0.005
+    max_losses: int = 3
+    tetriserve: TetriServeConfig = field(default_factory=TetriServeConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ahead_s < float("inf"):
+            raise ConfigurationError(f"ahead_s is {self.ahead_s}, must be at least 0 seconds")
+        if self.max_losses < 1:
+            raise ConfigurationError(f"max_losses is {self.max_losses}, must be at least 1")

@@ -1,0 +1,194 @@
+"""The scheduler: a state machine from events to commands. Time is an argument; it does nothing itself.
+
+Events only change the state; planning happens on a Tick, which the scheduler asks for (WakeAt) as soon as there
+is something to plan. A Tick comes last among the events of an instant, so their order never matters.
+"""
+
+from bisect import bisect_left, insort
+from typing import Any
+
+from tetriserve.core.chunk import Chunk, Stage
+from tetriserve.core.commands import Command, Complete, Submit, WakeAt
+from tetriserve.core.events import Arrived, ChunkDone, ChunkFailed, Event, Tick, WorkersLost
+from tetriserve.cost.model import CostModel
+from tetriserve.scheduler.checks import check_plan
+from tetriserve.scheduler.config import SchedulerConfig
+from tetriserve.scheduler.timeline import Timeline
+from tetriserve.scheduler.tracker import TrackedRequest
+from tetriserve.scheduler.view import TOLERANCE_S, Assignment, Policy, View
+
+
+class Scheduler:
+    """Tracks requests and devices, asks the policy, and turns its plans into chunks of all three stages.
+
+    The same events at the same times give the same commands. Source: TetriServe §3; differs: chunks are
+    committed `ahead_s` before their devices are free.
+    """
+
+    def __init__(
+        self, policy: Policy, cost: CostModel, num_devices: int, config: SchedulerConfig | None = None
+    ) -> None:
+        self._policy = policy
+        self._cost = cost
+        self._num_devices = num_devices
+        self._config = config or SchedulerConfig()
+        self._timeline = Timeline(num_devices)
+        self._requests: dict[str, TrackedRequest] = {}
+        self._pending: list[TrackedRequest] = []
+        self._memory: Any = None
+        self._next_chunk_id = 0
+        self._wake_s: float | None = None
+
+    @property
+    def num_unfinished(self) -> int:
+        """Requests that arrived and have not been completed."""
+        return len(self._requests)
+
+    def on(self, event: Event, now_s: float) -> tuple[Command, ...]:
+        """Take one event in. Raises AssertionError if the policy or the caller breaks the contract."""
+        match event:
+            case Tick():
+                return self._plan(now_s)
+            case Arrived(request):
+                assert request.request_id not in self._requests, f"{request.request_id} arrived twice"
+                self._arrive(TrackedRequest(request, *self._stage_s(request.size)))
+                done: list[Command] = []
+            case ChunkDone() | ChunkFailed():
+                done = self._end(event)
+            case WorkersLost(message=message):
+                done = self._restart_all(message, now_s)
+        return (*done, *self._ask_for_tick(now_s if self._pending else None))
+
+    def _stage_s(self, size: Any) -> tuple[float, float]:
+        return self._cost.stage_s(Stage.ENCODE, size), self._cost.stage_s(Stage.DECODE, size)
+
+    def _arrive(self, tracked: TrackedRequest) -> None:
+        self._requests[tracked.request.request_id] = tracked
+        insort(self._pending, tracked, key=lambda other: other.order)
+
+    def _leave_pending(self, tracked: TrackedRequest) -> None:
+        index = bisect_left(self._pending, tracked.order, key=lambda other: other.order)
+        if index < len(self._pending) and self._pending[index] is tracked:
+            del self._pending[index]
+
+    def _ask_for_tick(self, at_s: float | None) -> tuple[Command, ...]:
+        if at_s is None or (self._wake_s is not None and self._wake_s <= at_s):
+            return ()
+        self._wake_s = at_s
+        return (WakeAt(at_s),)
+
+    def _end(self, event: ChunkDone | ChunkFailed) -> list[Command]:
+        """A chunk ended. Events of chunks voided by a loss of workers are ignored."""
+        chunk = self._timeline.end(event.chunk_id, event.finished_s)
+        if chunk is None:
+            assert event.chunk_id < self._next_chunk_id, f"chunk {event.chunk_id} was never submitted"
+            return []
+        commands: list[Command] = []
+        for request_id in chunk.request_ids:
+            tracked = self._requests[request_id]
+            if isinstance(event, ChunkFailed) and request_id in event.failed_ids and tracked.error is None:
+                tracked.error = (event.code, event.message)
+                self._leave_pending(tracked)
+            tracked.end(chunk, event.started_s, event.finished_s)
+            if tracked.in_flight == 0 and (tracked.error is not None or chunk.stage is Stage.DECODE):
+                commands.append(self._complete(tracked, event.finished_s))
+        return commands
+
+    def _complete(self, tracked: TrackedRequest, finished_s: float) -> Complete:
+        del self._requests[tracked.request.request_id]
+        self._timeline.forget((tracked.request.request_id,))
+        return Complete(tracked.outcome(finished_s))
+
+    def _restart_all(self, message: str, now_s: float) -> list[Command]:
+        """Workers died: everybody unfinished begins again, except who was running in too many losses."""
+        self._timeline.predict(now_s)
+        flights = self._timeline.clear()
+        running = {id_ for flight in flights if flight.start_s <= now_s for id_ in flight.chunk.request_ids}
+        self._timeline.forget(self._requests)
+        self._memory = None
+        self._pending.clear()
+        commands: list[Command] = []
+        for tracked in tuple(self._requests.values()):
+            tracked.losses += tracked.request.request_id in running
+            if tracked.error is None and tracked.losses >= self._config.max_losses:
+                tracked.error = ("worker_lost", f"workers died {tracked.losses} times while it ran: {message}")
+            if tracked.error is not None:
+                commands.append(self._complete(tracked, now_s))
+            else:
+                tracked.restart()
+                self._arrive(tracked)
+        return commands
+
+    def _plan(self, now_s: float) -> tuple[Command, ...]:
+        self._wake_s = None
+        if not self._pending:
+            return ()
+        view = self._view(now_s)
+        plan, self._memory = self._policy(view, self._memory)
+        check_plan(plan, view)
+        chunks = tuple(chunk for assignment in plan.assignments for chunk in self._commit(assignment, now_s))
+        submit: tuple[Command, ...] = (Submit(chunks),) if chunks else ()
+        return (*submit, *self._ask_for_tick(self._next_wake_s(plan.wake_s, now_s)))
+
+    def _view(self, now_s: float) -> View:
+        free_s, ready_s = self._timeline.predict(now_s)
+        return View(
+            now_s=now_s,
+            ahead_s=self._config.ahead_s,
+            requests=tuple([tracked.view(ready_s.get(tracked.request.request_id)) for tracked in self._pending]),
+            free_s=free_s,
+            open=self._timeline.open_devices(),
+            cost=self._cost,
+            num_devices=self._num_devices,
+        )
+
+    def _commit(self, assignment: Assignment, now_s: float) -> list[Chunk]:
+        """Chunks of an assignment: encodings first, the steps, decodings last, those on the block's first device."""
+        batch = [self._requests[request_id] for request_id in assignment.request_ids]
+        first = assignment.devices[:1]
+        chunks = [self._chunk(Stage.ENCODE, (one,), first, now_s) for one in batch if not one.encode_committed]
+        chunks.append(self._chunk(Stage.DENOISE, tuple(batch), assignment.devices, now_s, assignment.num_steps))
+        for tracked in batch:
+            if tracked.remaining_steps == 0:
+                self._leave_pending(tracked)
+                chunks.append(self._chunk(Stage.DECODE, (tracked,), first, now_s))
+        return chunks
+
+    def _chunk(
+        self,
+        stage: Stage,
+        batch: tuple[TrackedRequest, ...],
+        devices: tuple[int, ...],
+        now_s: float,
+        num_steps: int = 0,
+    ) -> Chunk:
+        chunk = Chunk(
+            chunk_id=self._next_chunk_id,
+            stage=stage,
+            request_ids=tuple([tracked.request.request_id for tracked in batch]),
+            devices=devices,
+            first_steps=tuple([tracked.committed_steps for tracked in batch]) if stage is Stage.DENOISE else (),
+            num_steps=num_steps,
+        )
+        self._next_chunk_id += 1
+        moved = any(tracked.devices not in ((), devices) for tracked in batch)
+        self._timeline.add(chunk, self._cost.chunk_s(chunk, batch[0].request.size, moved), now_s)
+        for tracked in batch:
+            tracked.commit(chunk)
+        return chunk
+
+    def _next_wake_s(self, wish_s: float | None, now_s: float) -> float | None:
+        """When to plan next: at the policy's wish, or `ahead_s` before the next device becomes free."""
+        if not self._pending:
+            return None
+        ahead_s = self._config.ahead_s
+        free_s, _ = self._timeline.predict(now_s)
+        is_open = self._timeline.open_devices()
+        times_s = [
+            free - ahead_s
+            for free, open_ in zip(free_s, is_open, strict=True)
+            if open_ and free > now_s + ahead_s + TOLERANCE_S
+        ]
+        if wish_s is not None:
+            times_s.append(max(wish_s, now_s))
+        return min(times_s, default=None)

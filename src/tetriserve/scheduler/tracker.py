@@ -1,0 +1,104 @@
+"""The life of one request, from arrival to outcome. Source: TetriServe §3 (request tracker)."""
+
+from dataclasses import dataclass, field, replace
+
+from tetriserve.core.chunk import Chunk, Stage
+from tetriserve.core.outcome import Outcome
+from tetriserve.core.request import Request
+from tetriserve.scheduler.view import RequestView
+
+
+@dataclass(slots=True, eq=False)
+class TrackedRequest:
+    """A request and how far it is. `committed_steps` >= steps done = `len(degrees)`.
+
+    `encode_s` and `decode_s` are predictions. `losses` counts the losses of workers it was running in.
+    """
+
+    request: Request
+    encode_s: float
+    decode_s: float
+    committed_steps: int = 0
+    encode_committed: bool = False
+    in_flight: int = 0
+    devices: tuple[int, ...] = ()
+    degrees: list[int] = field(default_factory=list)
+    gpu_seconds: float = 0.0
+    started_s: float | None = None
+    losses: int = 0
+    error: tuple[str, str] | None = None
+    _view: RequestView | None = None
+
+    @property
+    def order(self) -> tuple[float, str]:
+        """First come, first served; ties by id, so that the order of equal arrivals never matters."""
+        return self.request.arrival_s, self.request.request_id
+
+    @property
+    def remaining_steps(self) -> int:
+        """Steps nobody has committed to."""
+        return self.request.num_inference_steps - self.committed_steps
+
+    def view(self, ready_s: float | None) -> RequestView:
+        """What policies see; `ready_s` is None when nothing of it is in flight."""
+        if ready_s is not None:
+            self._view = None
+            return replace(self._make_view(), ready_s=ready_s)
+        if self._view is None:
+            self._view = self._make_view()
+        return self._view
+
+    def commit(self, chunk: Chunk) -> None:
+        """A chunk of it was handed to the executor."""
+        self._view = None
+        self.in_flight += 1
+        if chunk.stage is Stage.ENCODE:
+            self.encode_committed = True
+        elif chunk.stage is Stage.DENOISE:
+            self.committed_steps += chunk.num_steps
+            self.devices = chunk.devices
+
+    def end(self, chunk: Chunk, started_s: float, finished_s: float) -> None:
+        """A chunk of it ended. The steps count unless the request has failed."""
+        self._view = None
+        self.in_flight -= 1
+        self.gpu_seconds += (finished_s - started_s) * chunk.degree / len(chunk.request_ids)
+        if self.started_s is None:
+            self.started_s = started_s
+        if chunk.stage is Stage.DENOISE and self.error is None:
+            self.degrees.extend([chunk.degree] * chunk.num_steps)
+
+    def restart(self) -> None:
+        """Everything made so far is gone; a prompt and a seed are enough to begin again."""
+        self._view = None
+        self.committed_steps = self.in_flight = 0
+        self.encode_committed = False
+        self.devices = ()
+        self.degrees.clear()
+
+    def outcome(self, now_s: float) -> Outcome:
+        """How it ended."""
+        started_s = now_s if self.started_s is None else self.started_s
+        code, message = self.error or (None, None)
+        return Outcome(
+            request=self.request,
+            finished_s=now_s,
+            queue_s=started_s - self.request.arrival_s,
+            gpu_seconds=self.gpu_seconds,
+            degrees=tuple(self.degrees),
+            error_code=code,
+            error=message,
+        )
+
+    def _make_view(self) -> RequestView:
+        return RequestView(
+            request_id=self.request.request_id,
+            size=self.request.size,
+            arrival_s=self.request.arrival_s,
+            deadline_s=self.request.deadline_s,
+            remaining_steps=self.remaining_steps,
+            ready_s=self.request.arrival_s,
+            last_devices=self.devices,
+            encode_s=0.0 if self.encode_committed else self.encode_s,
+            decode_s=self.decode_s,
+        )

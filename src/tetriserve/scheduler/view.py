@@ -1,0 +1,79 @@
+"""What a policy sees and what it answers. A policy is a pure function of both; nothing here can be changed by it."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tetriserve.core.size import Size
+from tetriserve.cost.model import CostModel
+
+TOLERANCE_S = 1e-6
+"""Times closer than this are the same instant: sums of floating-point seconds may differ in the last digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """A request that has steps nobody has committed to yet.
+
+    `remaining_steps` counts those. `ready_s` is when its committed chunks are predicted to end (its arrival, if
+    none is in flight). `encode_s` is 0 once its encoding is committed. Seconds throughout.
+    """
+
+    request_id: str
+    size: Size
+    arrival_s: float
+    deadline_s: float
+    remaining_steps: int
+    ready_s: float
+    last_devices: tuple[int, ...]
+    encode_s: float
+    decode_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The state of the world at `now_s`.
+
+    `requests` are in order of arrival. `free_s[d]` is when device d is predicted to have ended all that is
+    committed to it (never before now). `open[d]` is false while a chunk is already queued behind the running one.
+    """
+
+    now_s: float
+    ahead_s: float
+    requests: tuple[RequestView, ...]
+    free_s: tuple[float, ...]
+    open: tuple[bool, ...]
+    cost: CostModel
+    num_devices: int
+
+    def available(self, by_s: float | None = None) -> tuple[int, ...]:
+        """Open devices that are free by `by_s`; without it, within `ahead_s` from now."""
+        limit_s = (self.now_s + self.ahead_s if by_s is None else by_s) + TOLERANCE_S
+        return tuple(d for d in range(self.num_devices) if self.open[d] and self.free_s[d] <= limit_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`num_steps` steps of a request (or of a batch of equal size) on an aligned block of devices."""
+
+    request_ids: tuple[str, ...]
+    devices: tuple[int, ...]
+    num_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to commit now. `wake_s` asks to be called again at that time, beyond what events cause anyway."""
+
+    assignments: tuple[Assignment, ...] = ()
+    wake_s: float | None = None
+
+
+class Policy(Protocol):
+    """Plans. `memory` is whatever immutable value the policy returned last, None at first.
+
+    Called with all events of an instant taken in, and `ahead_s` before a device becomes free.
+    """
+
+    def __call__(self, view: View, memory: Any) -> tuple[Plan, Any]:
+        """The plan for this instant, and the memory for the next call."""
+        ...

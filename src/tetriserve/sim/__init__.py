@@ -1,0 +1,1 @@
+"""The same scheduler on virtual time: no device, no waiting."""
