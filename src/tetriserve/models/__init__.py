@@ -1,0 +1,1 @@
+"""What runs on one device: model adapters, sequence parallelism, the solver. Knows nothing of processes."""

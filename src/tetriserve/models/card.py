@@ -1,0 +1,97 @@
+"""What a model directory says about itself, read without torch so that a server process can know it.
+
+A directory in the diffusers layout may hold a `tetriserve.json`; what it leaves out follows from the pipeline's class.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from tetriserve.core.errors import ConfigurationError
+
+Guidance = Literal["true_cfg", "embedded", "none"]
+
+CARD_FILE = "tetriserve.json"
+INDEX_FILE = "model_index.json"
+PIPELINES = ("FluxPipeline",)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Defaults and limits of one model.
+
+    `max_sequence_length` counts the tokens that a prompt is padded or cut to. `guidance` says what a request's
+    guidance_scale means: "true_cfg" two forward passes a step, "embedded" an input of the network, "none" nothing.
+    `extra` holds the keys of tetriserve.json that the engine has no use for.
+    """
+
+    name: str
+    pipeline: str
+    max_sequence_length: int
+    guidance: Guidance
+    default_guidance_scale: float
+    default_num_inference_steps: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_card(directory: Path) -> ModelCard:
+    """Read a model directory's card. Raises ConfigurationError for anything but a model this package can run."""
+    if not directory.is_dir():
+        raise ConfigurationError(f"model directory {str(directory)!r} does not exist")
+    if not (directory / INDEX_FILE).is_file():
+        raise ConfigurationError(f"{str(directory)!r} is not in the diffusers layout: it has no {INDEX_FILE}")
+    pipeline = _read_json(directory / INDEX_FILE).get("_class_name")
+    if pipeline not in PIPELINES:
+        raise ConfigurationError(
+            f"{directory / INDEX_FILE} names the pipeline {pipeline!r}; supported are {', '.join(PIPELINES)}"
+        )
+    defaults = _flux_defaults(directory)
+    path = directory / CARD_FILE
+    given = _read_json(path) if path.is_file() else {}
+    known = {key: _checked(path, key, given.get(key, default)) for key, default in defaults.items()}
+    extra = {key: value for key, value in given.items() if key not in defaults}
+    return ModelCard(pipeline=pipeline, extra=extra, **known)
+
+
+def _flux_defaults(directory: Path) -> dict[str, Any]:
+    """Defaults of FLUX.1: [schnell] is the one without guidance embeddings. Source: FluxPipeline.__call__."""
+    embedded = bool(_read_json(directory / "transformer" / "config.json").get("guidance_embeds", False))
+    return {
+        "name": directory.resolve().name,
+        "max_sequence_length": 512,
+        "guidance": "embedded" if embedded else "none",
+        "default_guidance_scale": 3.5,
+        "default_num_inference_steps": 28 if embedded else 4,
+    }
+
+
+def _checked(path: Path, key: str, value: Any) -> Any:
+    """`value` if it is one that `key` may have. Raises ConfigurationError otherwise."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    match key:
+        case "name":
+            good = isinstance(value, str) and value != ""
+        case "guidance":
+            good = value in get_args(Guidance)
+        case "default_guidance_scale":
+            good = number and value >= 0
+        case _:
+            good = number and isinstance(value, int) and value > 0
+    if not good:
+        raise ConfigurationError(f"{path}: {key} can't be {value!r}")
+    return float(value) if key == "default_guidance_scale" else value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises ConfigurationError when there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} can't be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} holds no JSON object")
+    return content
