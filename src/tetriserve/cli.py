@@ -37,7 +37,8 @@ def main(argv: list[str] | None = None) -> None:
     """Entry point. Exits with 0, with 2 on bad input, with 1 when the work failed, with 130 on Ctrl-C."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(
-        level=logging.DEBUG if args.verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=logging.DEBUG if args.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     try:
         importlib.import_module(f"tetriserve.commands.{args.command}").run(args)
@@ -66,7 +67,7 @@ def build_parser() -> Parser:
     return parser
 
 
-Commands = argparse._SubParsersAction  # noqa: SLF001 the public name of this type is only this one
+Commands = argparse._SubParsersAction
 
 
 def _add_generate(commands: "Commands[Parser]") -> None:
@@ -126,7 +127,9 @@ def _add_profile(commands: "Commands[Parser]") -> None:
 
 def _add_engine_options(parser: Parser) -> None:
     group = parser.add_argument_group("model and devices")
-    group.add_argument("--model", metavar="DIR", help="a directory in the diffusers layout (default: the embedded model)")
+    group.add_argument(
+        "--model", metavar="DIR", help="a directory in the diffusers layout (default: the embedded model)"
+    )
     group.add_argument(
         "--devices", default="auto", metavar="KIND[:N]", help="cpu:N or cuda or cuda:N (default: all GPUs, else cpu:2)"
     )
@@ -142,7 +145,9 @@ def _add_serving_options(parser: Parser) -> None:
     group.add_argument(
         "--policy", default="tetriserve", help="tetriserve, rssp or fixed-spK with K = 1, 2, 4, 8 (default tetriserve)"
     )
-    group.add_argument("--round-s", type=float, metavar="S", help="length of a round (default: five of the longest steps)")
+    group.add_argument(
+        "--round-s", type=float, metavar="S", help="length of a round (default: five of the longest steps)"
+    )
     group.add_argument(
         "--profile", type=Path, metavar="FILE", help="step times (default: the stored ones, or measured at start)"
     )

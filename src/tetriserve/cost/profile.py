@@ -1,6 +1,7 @@
 """The profile file: measured times of one model on one kind of device, with their provenance."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,12 @@ class Profile:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path}: cannot read the profile: {error}") from error
         return cls.from_json(text, str(path))
+
+
+def unmeasured_profile(model: str, sizes: Iterable[Size], degrees: Iterable[int]) -> Profile:
+    """A profile for policies that don't look at times: every step takes a second."""
+    entries = [StepTime(*size, degree, 1, 1.0, "unmeasured") for size in sizes for degree in degrees]
+    return Profile(model, "any", 0, "any", 0, "not measured", "any", "never", tuple(entries), switch_s=0.0)
 
 
 def _check(entries: tuple[StepTime, ...], stages: tuple[StageTime, ...]) -> None:

@@ -8,10 +8,10 @@ from fastapi import FastAPI, Response
 
 from tetriserve.core.params import GenerationParams
 from tetriserve.core.request import Request
+from tetriserve.runtime.png import encode_base64_png
 from tetriserve.runtime.runtime import Result
 from tetriserve.runtime.service import Service
 from tetriserve.server import errors, wire
-from tetriserve.server.png import encode_base64_png
 
 WARNING_HEADER = "X-TetriServe-Warning"
 
@@ -52,7 +52,7 @@ def create_app(service: Service) -> FastAPI:
         response.status_code = 200 if failure is None else 503
         return wire.Health(
             status="ok" if failure is None else "failed",
-            model=service.card.name,
+            model=service.menu.card.name,
             policy=service.policy,
             num_devices=service.runtime.executor.num_devices,
             num_in_flight=service.runtime.num_in_flight,
@@ -62,15 +62,15 @@ def create_app(service: Service) -> FastAPI:
     @app.get("/v1/models")
     async def models() -> wire.ModelList:
         """The one model that is served."""
-        return wire.ModelList(data=[wire.ModelCard(id=service.card.name)])
+        return wire.ModelList(data=[wire.ModelCard(id=service.menu.card.name)])
 
     return app
 
 
 def read_params(service: Service, body: wire.ImagesRequest) -> GenerationParams:
     """From the JSON shape to checked parameters with an SLO. Raises InvalidRequestError."""
-    service.check_model(body.model)
-    params = service.params(
+    service.menu.check_model(body.model)
+    params = service.menu.params(
         body.prompt,
         size=body.size,
         n=body.n,
@@ -80,7 +80,7 @@ def read_params(service: Service, body: wire.ImagesRequest) -> GenerationParams:
         negative_prompt=body.negative_prompt,
         slo_s=None if body.slo_ms is None else body.slo_ms / 1e3,
     )
-    return params.with_slo(service.default_slo_s(params))
+    return service.with_slo(params)
 
 
 async def finish(service: Service, request: Request) -> Finished:
@@ -90,9 +90,7 @@ async def finish(service: Service, request: Request) -> Finished:
     return Finished(result, b64_json, service.runtime.now_s())
 
 
-def report(
-    params: GenerationParams, requests: tuple[Request, ...], images: list[Finished]
-) -> wire.ImagesResponse:
+def report(params: GenerationParams, requests: tuple[Request, ...], images: list[Finished]) -> wire.ImagesResponse:
     """The answer to a request whose images are all there."""
     first = requests[0]
     finished_s = max(image.finished_s for image in images)

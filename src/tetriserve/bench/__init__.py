@@ -1,0 +1,1 @@
+"""HTTP out: loads that are sent to a server, and what came back."""

@@ -1,0 +1,43 @@
+"""`tetriserve generate`."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from tetriserve.commands.options import model_dir
+from tetriserve.commands.progress import progress_bar
+from tetriserve.core.errors import ConfigurationError
+from tetriserve.runtime.local import Pipeline
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the images and say where they are."""
+    console = Console(stderr=True)
+    check_writable(args.out)
+    with progress_bar(console, "Generating") as progress:
+        pipeline = Pipeline(model_dir(args), args.devices, args.dtype, progress)
+        params = pipeline.params(
+            args.prompt,
+            size=args.size,
+            n=args.n,
+            seed=args.seed,
+            num_inference_steps=args.num_inference_steps,
+            guidance_scale=args.guidance_scale,
+            negative_prompt=args.negative_prompt,
+        )
+        with pipeline:
+            progress(0, params.n, f"{params.n} x {params.size}, {params.num_inference_steps} steps")
+            images = pipeline.run(params)
+    for index, image in enumerate(images):
+        path = args.out if params.n == 1 else args.out.with_stem(f"{args.out.stem}-{index}")
+        image.save(path)
+        for warning in image.warnings:
+            console.print(f"[yellow]warning:[/] {warning}", highlight=False)
+        print(f"{path}: {params.size}, seed {image.seed}, {image.latency_s:.2f} s")  # noqa: T201 the command's output
+
+
+def check_writable(path: Path) -> None:
+    """Raises ConfigurationError if a file can't be put there."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigurationError(f"--out {path}: not a file in an existing directory")

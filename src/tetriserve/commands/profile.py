@@ -1,0 +1,38 @@
+"""`tetriserve profile`."""
+
+import argparse
+import asyncio
+
+from rich.console import Console
+from rich.table import Table
+
+from tetriserve.commands.options import engine_config
+from tetriserve.commands.progress import progress_bar
+from tetriserve.core.blocks import degrees
+from tetriserve.cost.profile import Profile
+from tetriserve.runtime.launch import measure_and_store
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, store, and show."""
+    console = Console()
+    with progress_bar(console, "Profiling") as progress:
+        profile, path = asyncio.run(measure_and_store(engine_config(args), progress, args.repetitions))
+    console.print(_table(profile))
+    console.print(f"stored in {path}", highlight=False, soft_wrap=True)
+    if args.out is not None:
+        args.out.write_text(profile.to_json(), encoding="utf-8")
+        console.print(f"written to {args.out}", highlight=False, soft_wrap=True)
+
+
+def _table(profile: Profile) -> Table:
+    table = Table(title=f"{profile.model} on {profile.gpu}, {profile.dtype}; {profile.how}; milliseconds")
+    known = degrees(profile.num_gpus_measured)
+    for heading in ("size", *(f"step, degree {degree}" for degree in known), "encode", "decode"):
+        table.add_column(heading, justify="right")
+    for size in dict.fromkeys(entry.size for entry in profile.entries):
+        steps = [entry.step_s for entry in profile.entries if entry.size == size]
+        stages = [stage.seconds for stage in profile.stages if stage.size == size]
+        table.add_row(str(size), *(f"{seconds * 1e3:.1f}" for seconds in (*steps, *stages)))
+    table.caption = f"switch of device: {1e3 * (profile.switch_s or 0):.2f} ms"
+    return table

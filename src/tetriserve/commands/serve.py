@@ -1,0 +1,39 @@
+"""`tetriserve serve`."""
+
+import argparse
+import asyncio
+
+from rich.console import Console
+
+from tetriserve.commands.options import serving_config
+from tetriserve.commands.progress import progress_bar
+from tetriserve.runtime.launch import serving
+from tetriserve.runtime.service import Service
+from tetriserve.server.app import create_app
+from tetriserve.server.listen import base_url, bind, serve_until_signal
+
+
+def run(args: argparse.Namespace) -> None:
+    """Serve until Ctrl-C."""
+    asyncio.run(_serve(args))
+
+
+async def _serve(args: argparse.Namespace) -> None:
+    console = Console(stderr=True)
+    config = serving_config(args)
+    with bind(args.host, args.port) as listener, progress_bar(console, "Starting") as progress:
+        async with serving(config, progress) as service:
+            app = create_app(service)
+            console.print(_greeting(service, base_url(listener)))
+            await serve_until_signal(app, listener)
+            console.print("Stopped.")
+
+
+def _greeting(service: Service, url: str) -> str:
+    sizes = ", ".join(str(size) for size in service.menu.sizes)
+    return (
+        f"Serving [bold]{service.menu.card.name}[/] on {service.runtime.executor.num_devices} devices "
+        f"with policy [bold]{service.policy}[/] at [bold]{url}[/]  (sizes {sizes}; Ctrl-C ends)\n"
+        f"  curl {url}/v1/images/generations -H 'Content-Type: application/json' \\\n"
+        f'       -d \'{{"prompt": "a red apple", "size": "{service.menu.default_size}", "slo_ms": 8000}}\''
+    )

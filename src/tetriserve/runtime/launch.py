@@ -1,0 +1,106 @@
+"""Starts and stops everything a service consists of: workers, profile, scheduler, runtime."""
+
+import asyncio
+import importlib.metadata
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tetriserve.cost.model import CostModel
+from tetriserve.cost.profile import Profile
+from tetriserve.cost.store import ProfileStore
+from tetriserve.engine.config import EngineConfig
+from tetriserve.engine.devices import resolve_devices, resolve_dtype
+from tetriserve.engine.executor import ProcessExecutor
+from tetriserve.models.card import ModelCard, read_card
+from tetriserve.runtime.config import ServingConfig
+from tetriserve.runtime.machine import device_name
+from tetriserve.runtime.mailbox import Mailbox
+from tetriserve.runtime.menu import Menu
+from tetriserve.runtime.profiler import Machine, Profiler
+from tetriserve.runtime.runtime import Runtime
+from tetriserve.runtime.service import Service
+from tetriserve.scheduler.config import SchedulerConfig, TetriServeConfig
+from tetriserve.scheduler.policies import make_policy
+from tetriserve.scheduler.scheduler import Scheduler
+
+Progress = Callable[[int, int, str], None]
+"""Told (done, total, what) while something long goes on."""
+
+
+@asynccontextmanager
+async def workers(config: ServingConfig, progress: Progress) -> AsyncIterator[tuple[ProcessExecutor, Mailbox]]:
+    """Worker processes with the model loaded, and the mailbox of their events."""
+    mailbox = Mailbox(asyncio.get_running_loop())
+    engine = EngineConfig(config.model_dir, config.devices, config.dtype)
+    executor = ProcessExecutor(engine, mailbox.post, lambda text: progress(0, 1, text))
+    try:
+        await asyncio.to_thread(executor.start)
+        yield executor, mailbox
+    finally:
+        executor.close()
+
+
+@asynccontextmanager
+async def serving(config: ServingConfig, progress: Progress) -> AsyncIterator[Service]:
+    """A running service. Raises ConfigurationError before anything starts, EngineError if the workers can't."""
+    card = read_card(config.model_dir)
+    menu = Menu(card, config.sizes_for(card))
+    async with workers(config, progress) as (executor, mailbox):
+        profile = await obtain_profile(config, menu, executor, mailbox, progress)
+        yield assemble(config, menu, profile, executor, mailbox)
+
+
+def assemble(
+    config: ServingConfig, menu: Menu, profile: Profile, executor: ProcessExecutor, mailbox: Mailbox
+) -> Service:
+    """A scheduler of the configured policy and a runtime over running workers. Raises ConfigurationError."""
+    cost = CostModel(profile, executor.num_devices)
+    settings = SchedulerConfig(tetriserve=TetriServeConfig(round_s=config.round_s, largest_size=menu.sizes[-1]))
+    policy = make_policy(config.policy, cost, executor.num_devices, settings)
+    runtime = Runtime(Scheduler(policy, cost, executor.num_devices, settings), executor)
+    mailbox.listener = runtime.handle
+    return Service(runtime, menu, cost, config.policy)
+
+
+async def obtain_profile(
+    config: ServingConfig, menu: Menu, executor: ProcessExecutor, mailbox: Mailbox, progress: Progress
+) -> Profile:
+    """The profile given by file, or the stored one of this model and machine, or a new one, stored for next time."""
+    if config.profile is not None:
+        return Profile.load(config.profile)
+    machine = describe_machine(config, menu.card)
+    store = ProfileStore()
+    path = store.path(config.model_dir, machine.model, machine.device_name, machine.dtype)
+    profile = store.find(path, menu.sizes, executor.num_devices)
+    if profile is None:
+        profile = await Profiler(executor, mailbox, machine, progress=progress).measure(menu.sizes)
+        store.save(path, profile)
+    return profile
+
+
+async def measure_and_store(config: ServingConfig, progress: Progress, repetitions: int) -> tuple[Profile, Path]:
+    """A new profile, and where `serving` will find it."""
+    card = read_card(config.model_dir)
+    machine = describe_machine(config, card)
+    store = ProfileStore()
+    path = store.path(config.model_dir, machine.model, machine.device_name, machine.dtype)
+    async with workers(config, progress) as (executor, mailbox):
+        profiler = Profiler(executor, mailbox, machine, repetitions, progress)
+        profile = await profiler.measure(config.sizes_for(card))
+    store.save(path, profile)
+    return profile, path
+
+
+def describe_machine(config: ServingConfig, card: ModelCard) -> Machine:
+    """What is measured, on what."""
+    devices = resolve_devices(config.devices)
+    return Machine(
+        model=card.name,
+        device_name=device_name(devices),
+        dtype=resolve_dtype(config.dtype, devices),
+        text_tokens=card.max_sequence_length,
+        torch_version=importlib.metadata.version("torch"),
+        guidance_scale=card.default_guidance_scale,
+        is_cpu=devices[0] == "cpu",
+    )

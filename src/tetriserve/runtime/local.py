@@ -1,0 +1,109 @@
+"""The library: images without a server, in three lines of Python.
+
+>>> with tetriserve.Pipeline() as pipeline:
+...     pipeline.generate("a red apple", size="256x256", seed=1).save("apple.png")
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tetriserve.core.blocks import degrees
+from tetriserve.core.params import GenerationParams
+from tetriserve.cost.profile import unmeasured_profile
+from tetriserve.engine.devices import count_gpus, resolve_devices
+from tetriserve.models.card import read_card
+from tetriserve.runtime.config import EMBEDDED_MODEL_DIR, ServingConfig
+from tetriserve.runtime.launch import Progress, assemble, workers
+from tetriserve.runtime.menu import Menu
+from tetriserve.runtime.png import encode_png
+from tetriserve.runtime.runtime import Result
+from tetriserve.runtime.service import Service
+
+NO_DEADLINE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedImage:
+    """An image with the seed it can be made again from. `latency_s` is what it took."""
+
+    png: bytes
+    seed: int
+    latency_s: float
+    warnings: tuple[str, ...]
+
+    def save(self, path: str | Path) -> None:
+        """Write the PNG file."""
+        Path(path).write_bytes(self.png)
+
+
+class Pipeline:
+    """A model ready to draw. A context manager: workers start on entry and end on exit.
+
+    `devices` "auto" is one GPU, else one worker on all cores; with more devices every step runs on all of them.
+    Raises ConfigurationError on entry if the model or the devices can't be used.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = EMBEDDED_MODEL_DIR,
+        devices: str = "auto",
+        dtype: str = "auto",
+        progress: Progress = lambda done, total, what: None,
+    ) -> None:
+        if devices == "auto":
+            devices = "cuda:1" if count_gpus() else "cpu:1"
+        degree = degrees(len(resolve_devices(devices)))[-1]
+        self._config = ServingConfig(Path(model), devices, dtype, policy=f"fixed-sp{min(degree, 8)}")
+        card = read_card(self._config.model_dir)
+        self._menu = Menu(card, self._config.sizes_for(card))
+        self._progress = progress
+        self._runner = asyncio.Runner()
+        self._stack = AsyncExitStack()
+        self._service: Service | None = None
+
+    def params(self, prompt: str, **options: Any) -> GenerationParams:
+        """Check a call without making anything; options as in `generate`. Raises InvalidRequestError."""
+        return self._menu.params(prompt, **options)
+
+    def generate(self, prompt: str, **options: Any) -> GeneratedImage:
+        """One image. Options: size "WxH", seed, num_inference_steps, guidance_scale, negative_prompt.
+
+        Raises InvalidRequestError, or RequestFailedError if the engine could not make it.
+        """
+        return self.run(self.params(prompt, **options))[0]
+
+    def run(self, params: GenerationParams) -> list[GeneratedImage]:
+        """All `params.n` images."""
+        return self._runner.run(self._run(params.with_slo(NO_DEADLINE_S)))
+
+    def __enter__(self) -> Self:
+        self._service = self._runner.run(self._start())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._service = None
+        self._runner.run(self._stack.aclose())
+        self._runner.close()
+
+    async def _start(self) -> Service:
+        executor, mailbox = await self._stack.enter_async_context(workers(self._config, self._progress))
+        profile = unmeasured_profile(self._menu.card.name, self._menu.sizes, degrees(executor.num_devices))
+        return assemble(self._config, self._menu, profile, executor, mailbox)
+
+    async def _run(self, params: GenerationParams) -> list[GeneratedImage]:
+        assert self._service is not None, "use the pipeline in a with statement"
+        runtime = self._service.runtime
+        requests = params.requests(runtime.new_request_id(), runtime.now_s())
+        results = await asyncio.gather(*(runtime.generate(request) for request in requests))
+        return [_finished(result) for result in results]
+
+
+def _finished(result: Result) -> GeneratedImage:
+    outcome, image = result.outcome, result.image
+    return GeneratedImage(encode_png(image), outcome.request.seed, outcome.latency_s, image.warnings)

@@ -1,0 +1,73 @@
+"""Listening: the socket, uvicorn, and a clean end on SIGINT and SIGTERM."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from tetriserve.core.errors import ConfigurationError
+
+GRACE_S = 5
+"""Seconds that requests in flight have to finish after a signal."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, save that a signal ends `serve` normally instead of being raised again afterwards."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one. Raises ConfigurationError."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {error}; choose another --port") from error
+
+
+def base_url(listener: socket.socket) -> str:
+    """Where the socket is reached."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def serve_until_signal(app: FastAPI, listener: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM; then finish what runs within the grace period."""
+    await _server(app).serve([listener])
+
+
+@contextlib.asynccontextmanager
+async def serving_in_background(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve while the body runs."""
+    server = _server(app)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(server.serve([listener]))
+    try:
+        while not server.started and not task.done():
+            await asyncio.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _server(app: FastAPI) -> _Server:
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, lifespan="off"
+    )
+    return _Server(config)
