@@ -7,7 +7,7 @@ from rich.console import Console
 
 from tetriserve.commands.options import serving_config
 from tetriserve.commands.progress import progress_bar
-from tetriserve.runtime.launch import serving
+from tetriserve.runtime.launch import loaded_model
 from tetriserve.runtime.service import Service
 from tetriserve.server.app import create_app
 from tetriserve.server.listen import base_url, bind, serve_until_signal
@@ -22,7 +22,8 @@ async def _serve(args: argparse.Namespace) -> None:
     console = Console(stderr=True)
     config = serving_config(args)
     with bind(args.host, args.port) as listener, progress_bar(console, "Starting") as progress:
-        async with serving(config, progress) as service:
+        async with loaded_model(config, progress) as model:
+            service = model.service(config.policy, config.round_s)
             app = create_app(service)
             console.print(_greeting(service, base_url(listener)))
             await serve_until_signal(app, listener)

@@ -13,7 +13,7 @@ FLUX_SIZES = (Size(256, 256), Size(512, 512), Size(1024, 1024), Size(2048, 2048)
 
 @dataclass(frozen=True, slots=True)
 class ServingConfig:
-    """`sizes` are measured at start, the largest is the limit; None leaves them to the model. See `cli` for the rest."""
+    """`sizes` are measured at start, the largest is the limit; None: the model decides. See `cli` for the rest."""
 
     model_dir: Path = EMBEDDED_MODEL_DIR
     devices: str = "auto"

@@ -4,6 +4,7 @@ import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tetriserve.cost.model import CostModel
@@ -41,26 +42,34 @@ async def workers(config: ServingConfig, progress: Progress) -> AsyncIterator[tu
         executor.close()
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """Running workers and a profile of them: services of any policy can be made of it, one at a time."""
+
+    menu: Menu
+    profile: Profile
+    executor: ProcessExecutor
+    mailbox: Mailbox
+
+    def service(self, policy: str, round_s: float | None = None) -> Service:
+        """A fresh scheduler and runtime that from now on get the workers' events. Raises ConfigurationError."""
+        num_devices = self.executor.num_devices
+        cost = CostModel(self.profile, num_devices)
+        settings = SchedulerConfig(tetriserve=TetriServeConfig(round_s=round_s, largest_size=self.menu.sizes[-1]))
+        scheduler = Scheduler(make_policy(policy, cost, num_devices, settings), cost, num_devices, settings)
+        runtime = Runtime(scheduler, self.executor)
+        self.mailbox.listener = runtime.handle
+        return Service(runtime, self.menu, cost, policy)
+
+
 @asynccontextmanager
-async def serving(config: ServingConfig, progress: Progress) -> AsyncIterator[Service]:
-    """A running service. Raises ConfigurationError before anything starts, EngineError if the workers can't."""
+async def loaded_model(config: ServingConfig, progress: Progress) -> AsyncIterator[LoadedModel]:
+    """A model ready to serve. Raises ConfigurationError before anything starts, EngineError if the workers can't."""
     card = read_card(config.model_dir)
     menu = Menu(card, config.sizes_for(card))
     async with workers(config, progress) as (executor, mailbox):
         profile = await obtain_profile(config, menu, executor, mailbox, progress)
-        yield assemble(config, menu, profile, executor, mailbox)
-
-
-def assemble(
-    config: ServingConfig, menu: Menu, profile: Profile, executor: ProcessExecutor, mailbox: Mailbox
-) -> Service:
-    """A scheduler of the configured policy and a runtime over running workers. Raises ConfigurationError."""
-    cost = CostModel(profile, executor.num_devices)
-    settings = SchedulerConfig(tetriserve=TetriServeConfig(round_s=config.round_s, largest_size=menu.sizes[-1]))
-    policy = make_policy(config.policy, cost, executor.num_devices, settings)
-    runtime = Runtime(Scheduler(policy, cost, executor.num_devices, settings), executor)
-    mailbox.listener = runtime.handle
-    return Service(runtime, menu, cost, config.policy)
+        yield LoadedModel(menu, profile, executor, mailbox)
 
 
 async def obtain_profile(

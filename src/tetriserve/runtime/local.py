@@ -17,7 +17,7 @@ from tetriserve.cost.profile import unmeasured_profile
 from tetriserve.engine.devices import count_gpus, resolve_devices
 from tetriserve.models.card import read_card
 from tetriserve.runtime.config import EMBEDDED_MODEL_DIR, ServingConfig
-from tetriserve.runtime.launch import Progress, assemble, workers
+from tetriserve.runtime.launch import LoadedModel, Progress, workers
 from tetriserve.runtime.menu import Menu
 from tetriserve.runtime.png import encode_png
 from tetriserve.runtime.runtime import Result
@@ -94,7 +94,7 @@ class Pipeline:
     async def _start(self) -> Service:
         executor, mailbox = await self._stack.enter_async_context(workers(self._config, self._progress))
         profile = unmeasured_profile(self._menu.card.name, self._menu.sizes, degrees(executor.num_devices))
-        return assemble(self._config, self._menu, profile, executor, mailbox)
+        return LoadedModel(self._menu, profile, executor, mailbox).service(self._config.policy)
 
     async def _run(self, params: GenerationParams) -> list[GeneratedImage]:
         assert self._service is not None, "use the pipeline in a with statement"

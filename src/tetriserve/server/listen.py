@@ -67,7 +67,6 @@ async def serving_in_background(app: FastAPI, listener: socket.socket) -> AsyncI
 
 
 def _server(app: FastAPI) -> _Server:
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, lifespan="off"
-    )
-    return _Server(config)
+    # The application's life is the caller's, so there is no lifespan; what goes wrong is logged by the application.
+    settings = {"log_level": "warning", "access_log": False, "lifespan": "off"}
+    return _Server(uvicorn.Config(app, timeout_graceful_shutdown=GRACE_S, **settings))
