@@ -59,9 +59,10 @@ class FluxAdapter:
     """Implements ModelAdapter for a FluxPipeline whose modules are on their device."""
 
     def __init__(self, pipeline: Any, card: ModelCard, device: torch.device) -> None:
-        if not isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
-            raise ConfigurationError(f"scheduler {type(pipeline.scheduler).__name__} is not supported for FLUX")
-        if dict(pipeline.scheduler.config).get("stochastic_sampling"):
+        scheduler: Any = pipeline.scheduler
+        if not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+            raise ConfigurationError(f"scheduler {type(scheduler).__name__} is not supported for FLUX")
+        if pipeline.scheduler.config.get("stochastic_sampling"):
             raise ConfigurationError("a scheduler with stochastic_sampling is not supported")
         self.card = card
         self._pipe = pipeline

@@ -1,0 +1,91 @@
+"""The executor with real workers: the engine's front door."""
+
+import atexit
+import weakref
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from tetriserve.core.chunk import Chunk
+from tetriserve.core.errors import TetriServeError
+from tetriserve.core.events import Event
+from tetriserve.core.image import Image
+from tetriserve.core.request import Request
+from tetriserve.engine.config import EngineConfig, resolve
+from tetriserve.engine.dispatch import Dispatcher
+from tetriserve.engine.supervisor import MachineInfo, Supervisor
+
+
+class ProcessExecutor:
+    """Implements core.executor.Executor with one worker process for each device.
+
+    `on_event` gets ChunkDone, ChunkFailed and WorkersLost, one at a time, on a thread of the executor's own;
+    `on_progress` gets what the starting workers do, in words. Neither may block for long.
+    Raises ConfigurationError if the model directory, the devices or the dtype can't be used.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        on_event: Callable[[Event], None],
+        on_progress: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.config = resolve(config)
+        self._dispatcher = Dispatcher(len(self.config.devices), on_event)
+        self._supervisor = Supervisor(self.config, self._dispatcher, on_progress)
+        # Whoever drops an executor, or leaves the program, without closing it leaves no processes behind.
+        weakref.finalize(self, self._supervisor.stop).atexit = False
+        atexit.register(self._supervisor.stop)
+
+    def start(self) -> None:
+        """Start the workers and wait until all are ready. Raises ConfigurationError or EngineError if they can't."""
+        try:
+            self._supervisor.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End all workers. Chunks in flight get no event. Takes two seconds at most; may be called again."""
+        self._supervisor.stop()
+        atexit.unregister(self._supervisor.stop)
+
+    @property
+    def num_devices(self) -> int:
+        """Number of devices, fixed for life."""
+        return len(self.config.devices)
+
+    @property
+    def failed(self) -> TetriServeError | None:
+        """Why nothing can be run any more, or None. Workers are replaced until a start fails twice in a row."""
+        return self._dispatcher.failed
+
+    @property
+    def machine(self) -> MachineInfo:
+        """What the workers found. Only after `start`."""
+        assert self._supervisor.machine is not None
+        return self._supervisor.machine
+
+    def submit(self, chunks: Sequence[tuple[Chunk, tuple[Request, ...]]]) -> None:
+        """Queue chunks, each with its requests. Returns at once, also while workers are being replaced.
+
+        Raises EngineError if a chunk is not one that could ever run, or if `failed`.
+        """
+        self._dispatcher.submit(chunks)
+
+    def release(self, request_id: str) -> None:
+        """Forget all tensors of a request, and its image if nobody took it. Unknown ids are ignored."""
+        self._dispatcher.release(request_id)
+
+    def take_image(self, request_id: str) -> Image:
+        """The image of a request whose DECODE is done: once, and before `release`. Raises KeyError otherwise."""
+        return self._dispatcher.take_image(request_id)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,26 @@
+"""Turns an exception in a worker into what the parent is told."""
+
+import torch
+
+from tetriserve.core.errors import RequestFailedError
+from tetriserve.engine.messages import Failure
+
+
+def failure_of(request_id: str, error: Exception, doing: str) -> Failure:
+    """The code and a clear message for one request."""
+    if isinstance(error, RequestFailedError):
+        return Failure(request_id, error.code, str(error))
+    if is_out_of_memory(error):
+        return Failure(request_id, "out_of_memory", f"out of memory while {doing}")
+    return Failure(request_id, "engine_error", f"{type(error).__name__} while {doing}: {error}")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """On CPUs torch raises a plain RuntimeError that names its allocator."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def is_device_lost(error: Exception) -> bool:
+    """Whether the device can't be used any more by this process: a CUDA error that isn't lack of memory."""
+    accelerator_error: type[Exception] = getattr(torch, "AcceleratorError", RuntimeError)
+    return isinstance(error, accelerator_error) and "CUDA error" in str(error) and not is_out_of_memory(error)

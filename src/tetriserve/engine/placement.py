@@ -1,0 +1,83 @@
+"""Who holds what, and the one global order in which ranks execute. Pure: no processes, no tensors.
+
+Why nothing can deadlock: chunks and hand-overs get places in one order, and every rank executes its own in that
+order. The first of all that isn't finished therefore has all its ranks at hand, and finishes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tetriserve.core.chunk import Chunk, Stage
+from tetriserve.core.errors import EngineError
+from tetriserve.core.request import Request
+
+Work = tuple[Chunk, tuple[Request, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Latents go from one rank to another, and with them the conditioning if the other has never had it."""
+
+    request: Request
+    source: int
+    target: int
+    with_conditioning: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Holders:
+    """Ranks that hold a request's newest latents; ranks that hold its conditioning, which never changes."""
+
+    latents: tuple[int, ...]
+    conditioning: frozenset[int]
+
+
+class Placement:
+    """Where the tensors of every request will be once everything submitted so far has run."""
+
+    def __init__(self) -> None:
+        self._holders: dict[str, _Holders] = {}
+
+    def order(self, batch: Sequence[Work]) -> list[HandOver | Work]:
+        """The global order of a batch and the hand-overs that it needs.
+
+        Hand-overs of requests that no earlier chunk of the batch moves come first of all: a source then gives
+        them away before it gets busy with somebody else's chunk.
+        """
+        early: list[HandOver | Work] = []
+        ordered: list[HandOver | Work] = []
+        seen: set[str] = set()
+        for work in batch:
+            for request in work[1]:
+                handovers = self._place(work[0], request)
+                (ordered if request.request_id in seen else early).extend(handovers)
+                seen.add(request.request_id)
+            ordered.append(work)
+        return early + ordered
+
+    def knows(self, request_ids: Iterable[str]) -> bool:
+        """Whether all these requests have been encoded and not yet forgotten."""
+        return all(request_id in self._holders for request_id in request_ids)
+
+    def forget(self, request_id: str) -> None:
+        """A request has ended."""
+        self._holders.pop(request_id, None)
+
+    def _place(self, chunk: Chunk, request: Request) -> list[HandOver]:
+        """The hand-overs before `chunk`; afterwards its devices are the holders."""
+        request_id = request.request_id
+        if chunk.stage is Stage.ENCODE:
+            self._holders[request_id] = _Holders(chunk.devices, frozenset(chunk.devices))
+            return []
+        holders = self._holders.get(request_id)
+        if holders is None:
+            raise EngineError(f"chunk {chunk.chunk_id}: request {request_id!r} has not been encoded")
+        missing = [rank for rank in chunk.devices if rank not in holders.latents]
+        handovers = [
+            HandOver(request, holders.latents[i % len(holders.latents)], rank, rank not in holders.conditioning)
+            for i, rank in enumerate(missing)
+        ]
+        conditioning = holders.conditioning | frozenset(chunk.devices)
+        latents = chunk.devices if chunk.stage is Stage.DENOISE else (*holders.latents, *missing)
+        self._holders[request_id] = _Holders(latents, conditioning)
+        return handovers

@@ -1,0 +1,154 @@
+"""Executes commands on one device: owns the states of all requests that this rank holds."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from tetriserve.core.errors import RequestFailedError
+from tetriserve.core.request import Request
+from tetriserve.engine.exchange import Transfer, finish_receive, start_receive, start_send
+from tetriserve.engine.faults import failure_of, is_device_lost
+from tetriserve.engine.messages import Decode, Denoise, Encode, Failure, Finished, Picture, Receive, Release, Send
+from tetriserve.models.adapter import ModelAdapter, RequestState
+from tetriserve.models.flow_match import denoise
+from tetriserve.models.ulysses import SequenceGroup
+
+ChunkCommand = Encode | Denoise | Decode
+
+
+class Runner:
+    """One rank's hands. An exception out of any method means that the ranks may have lost step with each other."""
+
+    def __init__(
+        self, model: ModelAdapter, device: torch.device, groups: Mapping[tuple[int, ...], SequenceGroup]
+    ) -> None:
+        self._model = model
+        self._device = device
+        self._groups = groups
+        self._states: dict[str, RequestState] = {}
+        self._sending: dict[str, list[Transfer]] = {}
+        self._receiving: dict[str, tuple[Receive, Transfer]] = {}
+
+    def run(self, command: Encode | Denoise | Decode | Send | Receive | Release) -> Finished | None:
+        """Execute one command; chunks return a report."""
+        match command:
+            case Encode():
+                return self._encode(command)
+            case Denoise():
+                return self._denoise(command)
+            case Decode():
+                return self._decode(command)
+            case Send():
+                self._send(command)
+            case Receive():
+                self._receive(command)
+            case Release():
+                self._release(command.request_id)
+        return None
+
+    # --- chunks -------------------------------------------------------------------------------------------------------
+
+    def _encode(self, command: Encode) -> Finished:
+        request, started_s = command.request, time.monotonic()
+        try:
+            state = self._model.encode(request)
+            self._synchronize()
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is this request's failure)
+            failure = self._fail(request, error, "encoding the prompt")
+            return Finished(command.chunk_id, started_s, time.monotonic(), (failure,))
+        self._states[request.request_id] = state
+        return Finished(command.chunk_id, started_s, time.monotonic(), warnings=state.warnings)
+
+    def _denoise(self, command: Denoise) -> Finished:
+        states = [self._settled(request) for request in command.requests]
+        group = self._groups[command.block]
+        steps = f"steps {command.first_steps[0]} to {command.first_steps[0] + command.num_steps - 1}"
+        self._synchronize()
+        started_s = time.monotonic()
+        try:
+            denoise(self._model, states, command.first_steps, command.num_steps, group)
+            failures = self._check_finite(states, steps)
+        except Exception as error:
+            if group.degree > 1:
+                raise
+            failures = [self._fail(request, error, steps) for request in command.requests]
+        return Finished(command.chunk_id, started_s, time.monotonic(), tuple(failures))
+
+    def _decode(self, command: Decode) -> Finished:
+        request = command.request
+        state = self._settled(request)
+        self._synchronize()
+        started_s = time.monotonic()
+        try:
+            picture = _picture(self._model.decode(state))
+        except Exception as error:  # noqa: BLE001  (as in _encode)
+            failure = self._fail(request, error, "decoding the image")
+            return Finished(command.chunk_id, started_s, time.monotonic(), (failure,))
+        return Finished(command.chunk_id, started_s, time.monotonic(), picture=picture)
+
+    # --- hand-overs ---------------------------------------------------------------------------------------------------
+
+    def _send(self, command: Send) -> None:
+        state = self._settled(command.request)
+        transfer = start_send(state, command.target, with_conditioning=command.with_conditioning)
+        self._sending.setdefault(command.request.request_id, []).append(transfer)
+
+    def _receive(self, command: Receive) -> None:
+        request_id = command.request.request_id
+        if request_id not in self._states or command.with_conditioning:
+            self._states[request_id] = self._model.blank(command.request)
+        transfer = start_receive(self._states[request_id], command.source, with_conditioning=command.with_conditioning)
+        self._receiving[request_id] = (command, transfer)
+
+    def _settled(self, request: Request) -> RequestState:
+        """A request's state, with what is on its way here."""
+        request_id = request.request_id
+        state = self._states[request_id]
+        if request_id in self._receiving:
+            command, transfer = self._receiving.pop(request_id)
+            finish_receive(transfer, state, with_conditioning=command.with_conditioning)
+        return state
+
+    def _release(self, request_id: str) -> None:
+        for transfer in self._sending.pop(request_id, ()):
+            transfer.wait()
+        if request_id in self._receiving:
+            self._receiving.pop(request_id)[1].wait()
+        self._states.pop(request_id, None)
+
+    # --- failures -----------------------------------------------------------------------------------------------------
+
+    def _fail(self, request: Request, error: Exception, doing: str) -> Failure:
+        """From now on the request has zeros for tensors: it can still take part in every exchange that it owes."""
+        if is_device_lost(error):
+            raise error
+        failure = failure_of(request.request_id, error, doing)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._states[request.request_id] = self._model.blank(request)
+        return failure
+
+    def _check_finite(self, states: Sequence[RequestState], steps: str) -> list[Failure]:
+        """The one host synchronisation of a chunk."""
+        finite = torch.stack([state.latents.isfinite().all() for state in states]).tolist()
+        return [
+            self._fail(state.request, _not_finite(steps), steps)
+            for state, is_finite in zip(states, finite, strict=True)
+            if not is_finite
+        ]
+
+    def _synchronize(self) -> None:
+        """Let a GPU catch up, so that times measure work."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+
+def _not_finite(steps: str) -> RequestFailedError:
+    return RequestFailedError(f"the latents hold NaN or infinity after {steps}", "non_finite_latents")
+
+
+def _picture(rgb: Tensor) -> Picture:
+    height, width, _ = rgb.shape
+    return Picture(width, height, rgb.contiguous().numpy().tobytes())

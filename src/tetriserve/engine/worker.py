@@ -1,0 +1,101 @@
+"""A worker process: one device, one thread that executes, one that listens. The only way in is `work`."""
+
+import os
+import queue
+import signal
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Never
+
+import torch
+
+from tetriserve.core.errors import ConfigurationError
+from tetriserve.engine.groups import join_groups
+from tetriserve.engine.messages import (
+    Broken,
+    Command,
+    Progress,
+    Ready,
+    Report,
+    Setup,
+    StartFailed,
+    receive_command,
+    send,
+)
+from tetriserve.engine.runner import Runner
+from tetriserve.models.loading import load_model, quiet_libraries
+
+
+def work(connection: Connection) -> Never:
+    """Execute the parent's commands in their order until it goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, commands), daemon=True).start()
+    setup = commands.get()
+    assert isinstance(setup, Setup)
+    with torch.inference_mode():
+        runner = _start(setup, connection)
+        if runner is not None:
+            _execute(runner, commands, connection)
+    threading.Event().wait()  # the parent ends this process
+    raise AssertionError
+
+
+def _listen(connection: Connection, commands: "queue.SimpleQueue[Command]") -> None:
+    """Commands queue up while others run. Without a parent there is nothing left to do, whatever is running."""
+    try:
+        while True:
+            commands.put(receive_command(connection))
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _start(setup: Setup, connection: Connection) -> Runner | None:
+    """Load the model and meet the other ranks; None, and a report, if that fails."""
+    try:
+        device = torch.device(setup.devices[setup.rank])
+        _configure(device, setup.num_threads)
+        model = load_model(
+            Path(setup.model_dir), device, getattr(torch, setup.dtype), lambda text: _tell(connection, Progress(text))
+        )
+        _tell(connection, Progress("joining the other workers"))
+        runner = Runner(model, device, join_groups(setup, device))
+    except ConfigurationError as error:
+        _tell(connection, StartFailed(str(error), is_configuration=True))
+    except Exception as error:  # noqa: BLE001  (the parent decides what a failed start means)
+        _tell(connection, StartFailed(f"{type(error).__name__}: {error}", is_configuration=False))
+    else:
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        _tell(connection, Ready(name, str(torch.__version__)))
+        return runner
+    return None
+
+
+def _configure(device: torch.device, num_threads: int) -> None:
+    quiet_libraries()
+    torch.set_num_threads(num_threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def _execute(runner: Runner, commands: "queue.SimpleQueue[Command]", connection: Connection) -> None:
+    """Returns only when this rank can't go on."""
+    while True:
+        command = commands.get()
+        assert not isinstance(command, Setup)
+        try:
+            report = runner.run(command)
+        except Exception as error:  # noqa: BLE001  (the parent replaces all workers)
+            _tell(connection, Broken(f"{type(error).__name__} in {type(command).__name__}: {error}"))
+            return
+        if report is not None:
+            _tell(connection, report)
+
+
+def _tell(connection: Connection, report: Report) -> None:
+    """A parent that is gone is `_listen`'s business."""
+    try:
+        send(connection, report)
+    except OSError:
+        os._exit(0)

@@ -1,0 +1,79 @@
+"""One generation of worker processes, seen from the parent: pipes, and who is alive."""
+
+import multiprocessing
+import multiprocessing.connection
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+
+from tetriserve.engine.entry import PRELOAD_MODULE, main
+from tetriserve.engine.messages import Command, Report, Setup, receive_report, send
+
+END_PATIENCE_S = 0.5
+
+
+class WorkerLostError(Exception):
+    """A worker died or reported that it can't go on. Stays inside the engine."""
+
+
+class Workers:
+    """The processes of one generation, in rank order."""
+
+    def __init__(self) -> None:
+        self._processes: list[ForkServerProcess] = []
+        self._connections: list[Connection] = []
+        self.are_ready = False
+
+    def launch(self, setups: Sequence[Setup]) -> None:
+        """Start one process for each setup. The first launch of a program waits for the forkserver's imports."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([PRELOAD_MODULE])
+        for setup in setups:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=main, args=(theirs,), name=f"tetriserve-{setup.rank}", daemon=True)
+            self._connections.append(ours)
+            process.start()
+            self._processes.append(process)
+            theirs.close()
+            self.send(setup.rank, setup)
+
+    def send(self, rank: int, command: Command) -> None:
+        """Queue a command at a worker. If it is dead, `receive` tells."""
+        try:
+            send(self._connections[rank], command)
+        except OSError:
+            return
+
+    def receive(self, wake: Connection) -> list[tuple[int, Report]]:
+        """Wait for reports, or for `wake` to become readable. Raises WorkerLostError if a worker is dead."""
+        sentinels = {process.sentinel: rank for rank, process in enumerate(self._processes)}
+        ready = multiprocessing.connection.wait([wake, *self._connections, *sentinels])
+        reports = [(rank, self._receive_from(rank)) for rank, conn in enumerate(self._connections) if conn in ready]
+        for sentinel, rank in sentinels.items():
+            if not reports and sentinel in ready:
+                raise self._lost(rank)
+        return reports
+
+    def end(self) -> None:
+        """End all processes: a worker leaves when its pipe closes, and is killed if it can't listen."""
+        for connection in self._connections:
+            connection.close()
+        deadline_s = time.monotonic() + END_PATIENCE_S
+        for process in self._processes:
+            process.join(max(0.0, deadline_s - time.monotonic()))
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+
+    def _receive_from(self, rank: int) -> Report:
+        try:
+            return receive_report(self._connections[rank])
+        except (EOFError, OSError):
+            raise self._lost(rank) from None
+
+    def _lost(self, rank: int) -> WorkerLostError:
+        self._processes[rank].join(END_PATIENCE_S)
+        code = self._processes[rank].exitcode
+        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+        return WorkerLostError(f"worker {rank} {how}")
