@@ -149,6 +149,12 @@ def _add_serving_options(parser: Parser) -> None:
         "--round-s", type=float, metavar="S", help="length of a round (default: five of the longest steps)"
     )
     group.add_argument(
+        "--slo",
+        metavar="WxH=S,...",
+        help="deadlines in seconds of requests that name none, interpolated in between, and never less than 1.5 times "
+        "the fastest possible (default: 256x256=1.5,512x512=2,1024x1024=3,2048x2048=5)",
+    )
+    group.add_argument(
         "--profile", type=Path, metavar="FILE", help="step times (default: the stored ones, or measured at start)"
     )
 

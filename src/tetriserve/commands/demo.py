@@ -5,6 +5,7 @@ import asyncio
 import random
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -78,21 +79,19 @@ async def _demo(args: argparse.Namespace, config: ServingConfig) -> None:
             calls = make_calls(
                 cost, model.menu.sizes, model.menu.card.default_num_inference_steps, args.seed, args.load
             )
-            replies = await _run_load(console, model, config.policy, calls, config.round_s)
+            replies = await _run_load(console, model, config, calls)
             measured = {config.policy: attained(replies)}
             for name in [name for name in BASELINES if args.compare and int(name[-1]) in cost.degrees]:
-                measured[name] = attained(await _run_load(console, model, name, calls))
+                measured[name] = attained(await _run_load(console, model, replace(config, policy=name), calls))
     simulated = {name: _simulated(cost, calls, name) for name in BASELINES if int(name[-1]) in cost.degrees}
     console.print(_requests_table(replies))
     console.print(_policies_table(measured, simulated))
     _save(console, args.out, replies)
 
 
-async def _run_load(
-    console: Console, model: LoadedModel, policy: str, calls: Sequence[Call], round_s: float | None = None
-) -> list[Reply]:
-    app = create_app(model.service(policy, round_s))
-    with bind("127.0.0.1", 0) as listener, progress_bar(console, f"Serving with {policy}") as progress:
+async def _run_load(console: Console, model: LoadedModel, config: ServingConfig, calls: Sequence[Call]) -> list[Reply]:
+    app = create_app(model.service(config))
+    with bind("127.0.0.1", 0) as listener, progress_bar(console, f"Serving with {config.policy}") as progress:
         replied: list[Reply] = []
 
         def on_reply(reply: Reply) -> None:

@@ -23,7 +23,7 @@ async def _serve(args: argparse.Namespace) -> None:
     config = serving_config(args)
     with bind(args.host, args.port) as listener, progress_bar(console, "Starting") as progress:
         async with loaded_model(config, progress) as model:
-            service = model.service(config.policy, config.round_s)
+            service = model.service(config)
             app = create_app(service)
             console.print(_greeting(service, base_url(listener)))
             await serve_until_signal(app, listener)

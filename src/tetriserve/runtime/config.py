@@ -1,10 +1,13 @@
 """What an operator chooses before a service starts."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError
+from tetriserve.core.params import MAX_SLO_S
 from tetriserve.core.size import Size
+from tetriserve.cost.deadline import PAPER_SLO_S
 from tetriserve.models.card import ModelCard
 
 EMBEDDED_MODEL_DIR = Path(__file__).parent.parent / "embedded"
@@ -22,6 +25,7 @@ class ServingConfig:
     sizes: tuple[Size, ...] | None = None
     round_s: float | None = None
     profile: Path | None = None
+    slo_table: Mapping[Size, float] = field(default_factory=lambda: PAPER_SLO_S)
 
     def sizes_for(self, card: ModelCard) -> tuple[Size, ...]:
         """The configured sizes, or the model's own, smallest first."""
@@ -35,3 +39,15 @@ def parse_sizes(text: str) -> tuple[Size, ...]:
         return tuple(Size.parse(part.strip()) for part in text.split(","))
     except InvalidRequestError as error:
         raise ConfigurationError(f"--sizes: {error}") from error
+
+
+def parse_slo_table(text: str) -> dict[Size, float]:
+    """Read `256x256=1.5,1024x1024=3`, in seconds. Raises ConfigurationError."""
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        table = {Size.parse(size.strip()): float(slo_s) for size, slo_s in pairs}
+    except (InvalidRequestError, ValueError) as error:
+        raise ConfigurationError(f"--slo {text!r}: expected WxH=SECONDS,...: {error}") from error
+    if not all(0 < slo_s <= MAX_SLO_S for slo_s in table.values()):
+        raise ConfigurationError(f"--slo {text!r}: seconds must be above 0 and at most {MAX_SLO_S:g}")
+    return table

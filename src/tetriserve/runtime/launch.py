@@ -1,7 +1,6 @@
 """Starts and stops everything a service consists of: workers, profile, scheduler, runtime."""
 
 import asyncio
-import importlib.metadata
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,11 +10,10 @@ from tetriserve.cost.model import CostModel
 from tetriserve.cost.profile import Profile
 from tetriserve.cost.store import ProfileStore
 from tetriserve.engine.config import EngineConfig
-from tetriserve.engine.devices import resolve_devices, resolve_dtype
 from tetriserve.engine.executor import ProcessExecutor
 from tetriserve.models.card import ModelCard, read_card
 from tetriserve.runtime.config import ServingConfig
-from tetriserve.runtime.machine import device_name
+from tetriserve.runtime.machine import cpu_name
 from tetriserve.runtime.mailbox import Mailbox
 from tetriserve.runtime.menu import Menu
 from tetriserve.runtime.profiler import Machine, Profiler
@@ -51,15 +49,17 @@ class LoadedModel:
     executor: ProcessExecutor
     mailbox: Mailbox
 
-    def service(self, policy: str, round_s: float | None = None) -> Service:
+    def service(self, config: ServingConfig) -> Service:
         """A fresh scheduler and runtime that from now on get the workers' events. Raises ConfigurationError."""
         num_devices = self.executor.num_devices
         cost = CostModel(self.profile, num_devices)
-        settings = SchedulerConfig(tetriserve=TetriServeConfig(round_s=round_s, largest_size=self.menu.sizes[-1]))
-        scheduler = Scheduler(make_policy(policy, cost, num_devices, settings), cost, num_devices, settings)
+        settings = SchedulerConfig(
+            tetriserve=TetriServeConfig(round_s=config.round_s, largest_size=self.menu.sizes[-1])
+        )
+        scheduler = Scheduler(make_policy(config.policy, cost, num_devices, settings), cost, num_devices, settings)
         runtime = Runtime(scheduler, self.executor)
         self.mailbox.listener = runtime.handle
-        return Service(runtime, self.menu, cost, policy)
+        return Service(runtime, self.menu, cost, config.policy, config.slo_table)
 
 
 @asynccontextmanager
@@ -78,7 +78,7 @@ async def obtain_profile(
     """The profile given by file, or the stored one of this model and machine, or a new one, stored for next time."""
     if config.profile is not None:
         return Profile.load(config.profile)
-    machine = describe_machine(config, menu.card)
+    machine = describe_machine(menu.card, executor)
     store = ProfileStore()
     path = store.path(config.model_dir, machine.model, machine.device_name, machine.dtype)
     profile = store.find(path, menu.sizes, executor.num_devices)
@@ -91,25 +91,26 @@ async def obtain_profile(
 async def measure_and_store(config: ServingConfig, progress: Progress, repetitions: int) -> tuple[Profile, Path]:
     """A new profile, and where `serving` will find it."""
     card = read_card(config.model_dir)
-    machine = describe_machine(config, card)
-    store = ProfileStore()
-    path = store.path(config.model_dir, machine.model, machine.device_name, machine.dtype)
     async with workers(config, progress) as (executor, mailbox):
+        machine = describe_machine(card, executor)
         profiler = Profiler(executor, mailbox, machine, repetitions, progress)
         profile = await profiler.measure(config.sizes_for(card))
+    store = ProfileStore()
+    path = store.path(config.model_dir, machine.model, machine.device_name, machine.dtype)
     store.save(path, profile)
     return profile, path
 
 
-def describe_machine(config: ServingConfig, card: ModelCard) -> Machine:
+def describe_machine(card: ModelCard, executor: ProcessExecutor) -> Machine:
     """What is measured, on what."""
-    devices = resolve_devices(config.devices)
+    found = executor.machine
+    is_cpu = found.devices[0] == "cpu"
     return Machine(
         model=card.name,
-        device_name=device_name(devices),
-        dtype=resolve_dtype(config.dtype, devices),
+        device_name=cpu_name(executor.num_devices) if is_cpu else found.device_name,
+        dtype=found.dtype,
         text_tokens=card.max_sequence_length,
-        torch_version=importlib.metadata.version("torch"),
+        torch_version=found.torch_version,
         guidance_scale=card.default_guidance_scale,
-        is_cpu=devices[0] == "cpu",
+        is_cpu=is_cpu,
     )

@@ -94,7 +94,7 @@ class Pipeline:
     async def _start(self) -> Service:
         executor, mailbox = await self._stack.enter_async_context(workers(self._config, self._progress))
         profile = unmeasured_profile(self._menu.card.name, self._menu.sizes, degrees(executor.num_devices))
-        return LoadedModel(self._menu, profile, executor, mailbox).service(self._config.policy)
+        return LoadedModel(self._menu, profile, executor, mailbox).service(self._config)
 
     async def _run(self, params: GenerationParams) -> list[GeneratedImage]:
         assert self._service is not None, "use the pipeline in a with statement"

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tetriserve.core.blocks import aligned_blocks, degrees
@@ -52,7 +52,7 @@ class Profiler:
     machine: Machine
     repetitions: int = 5
     progress: Callable[[int, int, str], None] = lambda done, total, text: None
-    _chunk_ids: itertools.count[int] = field(default_factory=itertools.count)
+    _chunk_ids: Iterator[int] = field(default_factory=itertools.count)
     _waiting: dict[int, asyncio.Future[ChunkDone]] = field(default_factory=dict)
 
     async def measure(self, sizes: Sequence[Size]) -> Profile:

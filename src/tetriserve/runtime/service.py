@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tetriserve.core.params import GenerationParams
 from tetriserve.core.size import Size
-from tetriserve.cost.deadline import PAPER_SLO_S, default_slo_s
+from tetriserve.cost.deadline import default_slo_s
 from tetriserve.cost.model import CostModel
 from tetriserve.runtime.menu import Menu
 from tetriserve.runtime.runtime import Runtime
@@ -19,7 +19,7 @@ class Service:
     menu: Menu
     cost: CostModel
     policy: str
-    slo_table: Mapping[Size, float] = PAPER_SLO_S
+    slo_table: Mapping[Size, float]
 
     def with_slo(self, params: GenerationParams) -> GenerationParams:
         """`params` with the default SLO where none was asked for."""

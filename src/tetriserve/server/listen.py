@@ -67,6 +67,7 @@ async def serving_in_background(app: FastAPI, listener: socket.socket) -> AsyncI
 
 
 def _server(app: FastAPI) -> _Server:
-    # The application's life is the caller's, so there is no lifespan; what goes wrong is logged by the application.
-    settings = {"log_level": "warning", "access_log": False, "lifespan": "off"}
-    return _Server(uvicorn.Config(app, timeout_graceful_shutdown=GRACE_S, **settings))
+    # The application's life is the caller's, so uvicorn runs no lifespan; the application logs what goes wrong.
+    return _Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_S)
+    )
