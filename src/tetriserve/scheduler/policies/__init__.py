@@ -9,6 +9,7 @@ from tetriserve.core.errors import ConfigurationError
 from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.policies import fifo
+from tetriserve.scheduler.policies.tetriserve import rounds
 from tetriserve.scheduler.view import Policy
 
 PolicyFactory = Callable[[CostModel, int, SchedulerConfig], Policy]
@@ -20,6 +21,7 @@ POLICIES: Mapping[str, PolicyFactory] = {
     "fixed-sp4": lambda cost, num_devices, config: fifo.fixed(4, cost, num_devices),
     "fixed-sp8": lambda cost, num_devices, config: fifo.fixed(8, cost, num_devices),
     "rssp": lambda cost, num_devices, config: fifo.rssp(cost, num_devices),
+    "tetriserve": lambda cost, num_devices, config: rounds.tetriserve(cost, num_devices, config.tetriserve),
 }
 
 

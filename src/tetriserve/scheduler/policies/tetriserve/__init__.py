@@ -1,0 +1,1 @@
+"""The round scheduler of the TetriServe paper, one mechanism per file; `rounds` puts them together."""

@@ -1,0 +1,56 @@
+"""A request as a round sees it."""
+
+from dataclasses import dataclass
+
+from tetriserve.scheduler.policies.tetriserve.allocation import Share, StepCurve, allocate
+from tetriserve.scheduler.view import TOLERANCE_S, RequestView
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The time in which chunks are to run, in absolute seconds."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        """Seconds from start to end."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A request that could run in the round. `begin_s` is when its first step can start: after its encoding.
+
+    `due_s` is when its last step must end: the deadline less the decoding.
+    """
+
+    request: RequestView
+    curve: StepCurve
+    begin_s: float
+    due_s: float
+
+    @classmethod
+    def of(cls, request: RequestView, curve: StepCurve, start_s: float) -> "Candidate":
+        """The request in a round that starts at `start_s`."""
+        return cls(request, curve, start_s + request.encode_s, request.deadline_s - request.decode_s)
+
+    @property
+    def slack_s(self) -> float:
+        """What would be left if it ran at full speed from now on; below 0 it is late for certain."""
+        return self.due_s - self.begin_s - self.request.remaining_steps * self.curve.fastest_s
+
+    @property
+    def is_late(self) -> bool:
+        """Whether no schedule can meet its deadline any more. Source: TetriServe §4.2.2."""
+        return self.slack_s < -TOLERANCE_S
+
+    def shares(self) -> tuple[Share, ...] | None:
+        """What it needs, see `allocate`."""
+        return allocate(self.curve.step_s, self.request.remaining_steps, self.due_s - self.begin_s)
+
+    def steps_within(self, degree: int, end_s: float) -> int:
+        """Steps at `degree` that end by then."""
+        fitting = int((end_s - self.begin_s + TOLERANCE_S) / self.curve.step_s[degree])
+        return min(self.request.remaining_steps, max(0, fitting))
