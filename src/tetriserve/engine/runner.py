@@ -54,20 +54,20 @@ class Runner:
         request, started_s = command.request, time.monotonic()
         try:
             state = self._model.encode(request)
-            self._synchronize()
+            finished_s = self._now_s()
         except Exception as error:  # noqa: BLE001  (whatever it is, it is this request's failure)
             failure = self._fail(request, error, "encoding the prompt")
             return Finished(command.chunk_id, started_s, time.monotonic(), (failure,))
         self._states[request.request_id] = state
-        return Finished(command.chunk_id, started_s, time.monotonic(), warnings=state.warnings)
+        return Finished(command.chunk_id, started_s, finished_s, warnings=state.warnings)
 
     def _denoise(self, command: Denoise) -> Finished:
-        states = [self._settled(request) for request in command.requests]
         group = self._groups[command.block]
         steps = f"steps {command.first_steps[0]} to {command.first_steps[0] + command.num_steps - 1}"
-        self._synchronize()
         started_s = time.monotonic()
         try:
+            states = [self._settled(request) for request in command.requests]
+            started_s = self._now_s()
             denoise(self._model, states, command.first_steps, command.num_steps, group)
             failures = self._check_finite(states, steps)
         except Exception as error:
@@ -77,11 +77,10 @@ class Runner:
         return Finished(command.chunk_id, started_s, time.monotonic(), tuple(failures))
 
     def _decode(self, command: Decode) -> Finished:
-        request = command.request
-        state = self._settled(request)
-        self._synchronize()
-        started_s = time.monotonic()
+        request, started_s = command.request, time.monotonic()
         try:
+            state = self._settled(request)
+            started_s = self._now_s()
             picture = _picture(self._model.decode(state))
         except Exception as error:  # noqa: BLE001  (as in _encode)
             failure = self._fail(request, error, "decoding the image")
@@ -127,7 +126,10 @@ class Runner:
         failure = failure_of(request.request_id, error, doing)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        self._states[request.request_id] = self._model.blank(request)
+        try:
+            self._states[request.request_id] = self._model.blank(request)
+        except Exception:  # noqa: BLE001  (no memory even for zeros: matters only if an exchange is owed)
+            self._states.pop(request.request_id, None)
         return failure
 
     def _check_finite(self, states: Sequence[RequestState], steps: str) -> list[Failure]:
@@ -139,10 +141,11 @@ class Runner:
             if not is_finite
         ]
 
-    def _synchronize(self) -> None:
-        """Let a GPU catch up, so that times measure work."""
+    def _now_s(self) -> float:
+        """The time when all that was queued on the device is done."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+        return time.monotonic()
 
 
 def _not_finite(steps: str) -> RequestFailedError:

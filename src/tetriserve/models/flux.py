@@ -8,7 +8,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from tetriserve.core.errors import ConfigurationError
+from tetriserve.core.errors import ConfigurationError, RequestFailedError
 from tetriserve.core.request import Request
 from tetriserve.models.adapter import RequestState
 from tetriserve.models.card import ModelCard
@@ -117,7 +117,10 @@ class FluxAdapter:
         pipe, size = self._pipe, state.request.size
         x = pipe._unpack_latents(state.latents, size.height, size.width, pipe.vae_scale_factor)
         x = x / pipe.vae.config.scaling_factor + pipe.vae.config.shift_factor
-        image: Tensor = pipe.image_processor.postprocess(pipe.vae.decode(x, return_dict=False)[0], output_type="pt")
+        decoded: Tensor = pipe.vae.decode(x, return_dict=False)[0]
+        if not decoded.isfinite().all():
+            raise RequestFailedError("the decoded image holds NaN or infinity")
+        image: Tensor = pipe.image_processor.postprocess(decoded, output_type="pt")
         return (image[0].permute(1, 2, 0).float() * 255).round().to(torch.uint8).cpu()
 
     def _rows(self, request: Request) -> int:
