@@ -1,0 +1,1 @@
+"""How well it went, in numbers: the one place that counts."""

@@ -1,0 +1,118 @@
+"""Workloads as files: JSON Lines, one request a line."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tetriserve.core.errors import ConfigurationError, InvalidRequestError
+from tetriserve.core.request import Request
+from tetriserve.core.size import Size
+
+MAX_STEPS = 1000
+MAX_ID_LENGTH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEntry:
+    """One line: who arrives when (seconds from the start), wants what, and within how many seconds."""
+
+    request_id: str
+    arrival_s: float
+    width: int
+    height: int
+    num_inference_steps: int
+    slo_s: float
+    prompt: str
+
+    @property
+    def size(self) -> Size:
+        """The image size in pixels."""
+        return Size(self.width, self.height)
+
+    def to_request(self, seed: int = 0, guidance_scale: float = 3.5) -> Request:
+        """The request it stands for, on a clock that starts with the trace."""
+        return Request(
+            request_id=self.request_id,
+            prompt=self.prompt,
+            size=self.size,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=guidance_scale,
+            seed=seed,
+            arrival_s=self.arrival_s,
+            deadline_s=self.arrival_s + self.slo_s,
+        )
+
+
+def write_trace(path: Path, entries: Iterable[TraceEntry]) -> None:
+    """Write a trace file; the same entries give the same bytes."""
+    lines = [json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in entries]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def read_trace(path: Path) -> tuple[TraceEntry, ...]:
+    """Read a trace file, in order of arrival. Raises ConfigurationError that names file, line, value and limit."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot read the trace: {error}") from error
+    entries: dict[str, TraceEntry] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = _parse(line)
+            if entry.request_id in entries:
+                raise ValueError(f"request_id {entry.request_id!r} occurs twice")
+        except (ValueError, InvalidRequestError) as error:
+            raise ConfigurationError(f"{path}, line {number}: {error}") from error
+        entries[entry.request_id] = entry
+    if not entries:
+        raise ConfigurationError(f"{path}: the trace holds no request")
+    return tuple(sorted(entries.values(), key=lambda entry: (entry.arrival_s, entry.request_id)))
+
+
+def _parse(line: str) -> TraceEntry:
+    raw = json.loads(line)
+    if not isinstance(raw, dict):
+        raise ValueError(f"{line[:40]!r} is not an object")
+    _check_names(raw)
+    for name in ("request_id", "prompt"):
+        if not isinstance(raw[name], str):
+            raise ValueError(f"{name} is {raw[name]!r}, must be a string")
+    if not 0 < len(raw["request_id"]) <= MAX_ID_LENGTH:
+        raise ValueError(f"request_id has {len(raw['request_id'])} characters, must have 1 to {MAX_ID_LENGTH}")
+    Size.parse(f"{_integer(raw, 'width')}x{_integer(raw, 'height')}")
+    if not 1 <= _integer(raw, "num_inference_steps") <= MAX_STEPS:
+        raise ValueError(f"num_inference_steps is {raw['num_inference_steps']}, must be 1 to {MAX_STEPS}")
+    if _number(raw, "arrival_s") < 0:
+        raise ValueError(f"arrival_s is {raw['arrival_s']}, must be at least 0")
+    if _number(raw, "slo_s") <= 0:
+        raise ValueError(f"slo_s is {raw['slo_s']}, must be greater than 0")
+    return TraceEntry(**raw)
+
+
+def _check_names(raw: dict[str, Any]) -> None:
+    names = [field.name for field in fields(TraceEntry)]
+    for name in names:
+        if name not in raw:
+            raise ValueError(f"{name} is missing")
+    for name in raw:
+        if name not in names:
+            raise ValueError(f"{name[:40]!r} is not a field; there are {', '.join(names)}")
+
+
+def _integer(raw: dict[str, Any], name: str) -> int:
+    value = raw[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}, must be a whole number")
+    return value
+
+
+def _number(raw: dict[str, Any], name: str) -> float:
+    value = raw[name]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}, must be a finite number")
+    return value
