@@ -1,0 +1,91 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parity.harness import Work
+from tetriserve.core.blocks import all_blocks
+from tetriserve.core.chunk import Chunk, Stage
+from tetriserve.core.request import Request
+from tetriserve.core.size import Size
+from tetriserve.engine.placement import HandOver, Placement
+
+NUM_DEVICES = 4
+BLOCKS = all_blocks(NUM_DEVICES)
+
+
+def request(name: str) -> Request:
+    return Request(name, "a cat", Size(64, 64), 4, 1.0, 0, 0.0, 0.0)
+
+
+def work(chunk_id: int, stage: Stage, name: str, devices: tuple[int, ...]) -> Work:
+    return Chunk(chunk_id, stage, (name,), devices, (0,), 1), (request(name),)
+
+
+def test_a_move_carries_the_conditioning_only_once() -> None:
+    placement = Placement()
+    batch = [
+        work(0, Stage.ENCODE, "a", (0,)),
+        work(1, Stage.DENOISE, "a", (1,)),
+        work(2, Stage.DENOISE, "a", (0,)),
+        work(3, Stage.DENOISE, "a", (1,)),
+    ]
+    handovers = [entry for entry in placement.order(batch) if isinstance(entry, HandOver)]
+    assert [(h.source, h.target, h.with_conditioning) for h in handovers] == [
+        (0, 1, True),
+        (1, 0, False),
+        (0, 1, False),
+    ]
+
+
+def test_a_growing_block_is_served_by_all_its_holders() -> None:
+    placement = Placement()
+    placement.order([work(0, Stage.ENCODE, "a", (0,)), work(1, Stage.DENOISE, "a", (0, 1))])
+    order = placement.order([work(2, Stage.DENOISE, "a", (0, 1, 2, 3))])
+    assert order[:2] == [HandOver(request("a"), 0, 2, True), HandOver(request("a"), 1, 3, True)]
+
+
+def test_a_settled_request_is_handed_over_before_others_work() -> None:
+    placement = Placement()
+    placement.order([work(0, Stage.ENCODE, "a", (0,)), work(1, Stage.ENCODE, "b", (0,))])
+    busy, moved = work(2, Stage.DENOISE, "b", (0,)), work(3, Stage.DENOISE, "a", (1,))
+    assert placement.order([busy, moved]) == [HandOver(request("a"), 0, 1, True), busy, moved]
+
+
+def test_a_request_that_the_batch_moves_is_handed_over_afterwards() -> None:
+    placement = Placement()
+    encode, step = work(0, Stage.ENCODE, "a", (0,)), work(1, Stage.DENOISE, "a", (1,))
+    assert placement.order([encode, step]) == [encode, HandOver(request("a"), 0, 1, True), step]
+
+
+def test_decoding_elsewhere_leaves_the_latents_where_they_are() -> None:
+    placement = Placement()
+    placement.order([work(0, Stage.ENCODE, "a", (0,)), work(1, Stage.DECODE, "a", (1,))])
+    assert placement.order([work(2, Stage.DENOISE, "a", (0,))]) == [work(2, Stage.DENOISE, "a", (0,))]
+
+
+chunks = st.tuples(st.sampled_from("abc"), st.sampled_from(BLOCKS), st.integers(0, 3))
+
+
+@given(st.lists(st.lists(chunks, min_size=1, max_size=5), max_size=8))
+def test_nobody_ever_lacks_what_it_needs(batches: list[list[tuple[str, tuple[int, ...], int]]]) -> None:
+    """Replay the order: version numbers stand for latents, and every rank must have the newest when it works."""
+    placement = Placement()
+    placement.order([work(-1, Stage.ENCODE, name, (0,)) for name in "abc"])
+    version = dict.fromkeys("abc", 0)
+    held = {(name, 0): 0 for name in "abc"}
+    conditioned = {(name, 0) for name in "abc"}
+    for batch in batches:
+        stages = [Stage.DECODE if kind == 0 and len(block) == 1 else Stage.DENOISE for _, block, kind in batch]
+        works = [work(0, stage, name, block) for stage, (name, block, _) in zip(stages, batch, strict=True)]
+        for entry in placement.order(works):
+            if isinstance(entry, HandOver):
+                name = entry.request.request_id
+                assert held[name, entry.source] == version[name]
+                assert (name, entry.source) in conditioned
+                held[name, entry.target] = version[name]
+                conditioned |= {(name, entry.target)} if entry.with_conditioning else set()
+                continue
+            chunk = entry[0]
+            name = chunk.request_ids[0]
+            assert all(held[name, rank] == version[name] and (name, rank) in conditioned for rank in chunk.devices)
+            version[name] += chunk.stage is Stage.DENOISE
+            held |= {(name, rank): version[name] for rank in chunk.devices if chunk.stage is Stage.DENOISE}
