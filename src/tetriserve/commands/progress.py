@@ -9,7 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on the terminal and the function (done, total, what) that moves it. It vanishes at the end."""
+    """A bar on the terminal and the function (done, total, what) that moves it.
+
+    It vanishes at the end, and is not drawn where the output goes to a file.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -18,7 +21,7 @@ def progress_bar(console: Console, title: str) -> Iterator[Callable[[int, int, s
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[what]}"),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=None, what="")
 
         def report(done: int, total: int, what: str) -> None:

@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tetriserve.core.blocks import degrees
 from tetriserve.cost.model import CostModel
-from tetriserve.cost.profile import Profile
+from tetriserve.cost.profile import Profile, unmeasured_profile
 from tetriserve.cost.store import ProfileStore
 from tetriserve.engine.config import EngineConfig
+from tetriserve.engine.devices import resolve_devices
 from tetriserve.engine.executor import ProcessExecutor
 from tetriserve.models.card import ModelCard, read_card
 from tetriserve.runtime.config import ServingConfig
@@ -67,9 +69,17 @@ async def loaded_model(config: ServingConfig, progress: Progress) -> AsyncIterat
     """A model ready to serve. Raises ConfigurationError before anything starts, EngineError if the workers can't."""
     card = read_card(config.model_dir)
     menu = Menu(card, config.sizes_for(card))
+    _check_policy(config, menu)
     async with workers(config, progress) as (executor, mailbox):
         profile = await obtain_profile(config, menu, executor, mailbox, progress)
         yield LoadedModel(menu, profile, executor, mailbox)
+
+
+def _check_policy(config: ServingConfig, menu: Menu) -> None:
+    """Raises ConfigurationError if the policy is unknown or does not fit the devices."""
+    num_devices = len(resolve_devices(config.devices))
+    profile = unmeasured_profile(menu.card.name, menu.sizes, degrees(num_devices))
+    make_policy(config.policy, CostModel(profile, num_devices), num_devices)
 
 
 async def obtain_profile(

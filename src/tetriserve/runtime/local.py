@@ -81,7 +81,11 @@ class Pipeline:
         return self._runner.run(self._run(params.with_slo(NO_DEADLINE_S)))
 
     def __enter__(self) -> Self:
-        self._service = self._runner.run(self._start())
+        try:
+            self._service = self._runner.run(self._start())
+        except BaseException:
+            self._runner.close()
+            raise
         return self
 
     def __exit__(

@@ -1,0 +1,64 @@
+import math
+
+import httpx
+import pytest
+
+from server.conftest import RunningServer
+
+CASES = [
+    ({}, 400, "prompt", ["required"]),
+    ({"prompt": ""}, 400, "prompt", ["1 character"]),
+    ({"prompt": " \n"}, 400, "prompt", []),
+    ({"prompt": "x" * 32_001}, 400, "prompt", ["32000"]),
+    ({"prompt": 5}, 400, "prompt", ["5"]),
+    ({"prompt": "x", "size": "0x0"}, 400, "size", ["0x0", "16"]),
+    ({"prompt": "x", "size": "17x17"}, 400, "size", ["17x17", "16"]),
+    ({"prompt": "x", "size": "100000x100000"}, 400, "size", ["100000x100000", "16,384"]),
+    ({"prompt": "x", "size": "big"}, 400, "size", ["big", "WIDTHxHEIGHT"]),
+    ({"prompt": "x", "n": 0}, 400, "n", ["0", "1"]),
+    ({"prompt": "x", "n": 99}, 400, "n", ["99", "10"]),
+    ({"prompt": "x", "num_inference_steps": 0}, 400, "num_inference_steps", ["0", "1"]),
+    ({"prompt": "x", "num_inference_steps": 10**9}, 400, "num_inference_steps", ["1000000000", "200"]),
+    ({"prompt": "x", "slo_ms": -1}, 400, "slo_ms", ["-1", "0"]),
+    ({"prompt": "x", "slo_ms": "soon"}, 400, "slo_ms", ["soon", "number"]),
+    ({"prompt": "x", "guidance_scale": 1e9}, 400, "guidance_scale", ["1000000000.0", "100"]),
+    ({"prompt": "x", "seed": -1}, 400, "seed", ["-1", "0"]),
+    ({"prompt": "x", "response_format": "url"}, 400, "response_format", ["url", "b64_json"]),
+    ({"prompt": "x", "model": "other"}, 404, "model", ["other"]),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "param", "words"), CASES)
+def test_a_bad_field_is_named_with_its_value_and_the_limit(
+    server: RunningServer, body: dict[str, object], status: int, param: str, words: list[str]
+) -> None:
+    response = server.post(**body)
+    error = response.json()["error"]
+    assert response.status_code == status
+    assert error["type"] == "invalid_request_error"
+    assert error["param"] == param
+    assert all(word in error["message"] for word in words), error["message"]
+    assert len(error["message"]) < 300
+
+
+@pytest.mark.parametrize("content", [b'{"prompt":', b"[]", b"", b"\xff\xfe", b'{"prompt": "x", "guidance_scale": NaN}'])
+def test_a_body_that_is_not_a_json_object_is_refused(server: RunningServer, content: bytes) -> None:
+    headers = {"content-type": "application/json"}
+    response = httpx.post(f"{server.url}/v1/images/generations", content=content, headers=headers)
+    assert response.status_code == 400
+    assert response.json()["error"]["message"]
+
+
+def test_wrong_method_and_wrong_path_have_the_same_error_shape(server: RunningServer) -> None:
+    for response, status in (
+        (httpx.put(f"{server.url}/v1/images/generations"), 405),
+        (httpx.get(f"{server.url}/v1/nothing"), 404),
+    ):
+        assert response.status_code == status
+        assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_the_server_goes_on_serving_after_all_that(server: RunningServer) -> None:
+    response = server.post(prompt="a red cat", size="64x64")
+    assert response.status_code == 200
+    assert math.isfinite(response.json()["tetriserve"]["latency_s"])
