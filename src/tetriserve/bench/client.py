@@ -9,24 +9,17 @@ from typing import Any
 
 import httpx
 
+from tetriserve.workload.trace import TraceEntry
+
 IMAGES_PATH = "/v1/images/generations"
 TIMEOUT_S = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request to send `at_s` seconds after the start."""
-
-    call_id: str
-    at_s: float
-    body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What came back. `latency_s` counts from the intended start, so a late client counts against the server."""
 
-    call: Call
+    entry: TraceEntry
     status: int
     latency_s: float
     answer: Mapping[str, Any] = field(repr=False)
@@ -53,26 +46,36 @@ class Reply:
 
 
 async def send_all(
-    base_url: str, calls: Sequence[Call], on_reply: Callable[[Reply], None] = lambda reply: None
+    base_url: str, trace: Sequence[TraceEntry], on_reply: Callable[[Reply], None] = lambda reply: None
 ) -> list[Reply]:
-    """Send `calls`, each at its time, and return the replies in the order of `calls`."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=len(calls))
+    """Send every entry at its time; entry i gets the seed i. Returns the replies in the order of `trace`."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=len(trace))
     async with httpx.AsyncClient(base_url=base_url, timeout=TIMEOUT_S, limits=limits, trust_env=False) as client:
         start_s = time.monotonic()
 
-        async def send(call: Call) -> Reply:
-            await asyncio.sleep(start_s + call.at_s - time.monotonic())
-            reply = await _send_one(client, call, start_s)
+        async def send(seed: int, entry: TraceEntry) -> Reply:
+            await asyncio.sleep(start_s + entry.arrival_s - time.monotonic())
+            status, answer = await _post(client, _body(entry, seed))
+            reply = Reply(entry, status, time.monotonic() - start_s - entry.arrival_s, answer)
             on_reply(reply)
             return reply
 
-        return list(await asyncio.gather(*(send(call) for call in calls)))
+        return list(await asyncio.gather(*(send(seed, entry) for seed, entry in enumerate(trace))))
 
 
-async def _send_one(client: httpx.AsyncClient, call: Call, start_s: float) -> Reply:
+def _body(entry: TraceEntry, seed: int) -> dict[str, Any]:
+    return {
+        "prompt": entry.prompt,
+        "size": str(entry.size),
+        "seed": seed,
+        "num_inference_steps": entry.num_inference_steps,
+        "slo_ms": entry.slo_s * 1e3,
+    }
+
+
+async def _post(client: httpx.AsyncClient, body: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
     try:
-        response = await client.post(IMAGES_PATH, json=dict(call.body))
-        status, answer = response.status_code, response.json()
+        response = await client.post(IMAGES_PATH, json=body)
+        return response.status_code, response.json()
     except (httpx.HTTPError, ValueError) as error:
-        status, answer = 0, {"error": {"message": f"{type(error).__name__}: {error}"}}
-    return Reply(call, status, time.monotonic() - start_s - call.at_s, answer)
+        return 0, {"error": {"message": f"{type(error).__name__}: {error}"}}

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,25 +10,26 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tetriserve.bench.client import Call, Reply, send_all
+from tetriserve.bench.client import Reply, send_all
 from tetriserve.bench.contact_sheet import Exhibit, write_contact_sheet
 from tetriserve.commands.options import serving_config
 from tetriserve.commands.progress import progress_bar
 from tetriserve.core.errors import ConfigurationError, EngineError
-from tetriserve.core.request import Request
-from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
+from tetriserve.metrics.attainment import slo_attainment
 from tetriserve.runtime.config import ServingConfig
 from tetriserve.runtime.launch import LoadedModel, loaded_model
 from tetriserve.server.app import create_app
 from tetriserve.server.listen import base_url, bind, serving_in_background
 from tetriserve.sim.simulate import simulate
-from tetriserve.workload.prompts import PROMPTS
+from tetriserve.workload.generate import WorkloadConfig, generate
+from tetriserve.workload.mixes import uniform
+from tetriserve.workload.trace import TraceEntry
 
 NUM_REQUESTS = 12
 SLO_FACTOR = 2.0
 """Deadlines are this multiple of the fastest possible time of the size on this machine."""
-BASELINES = ("fixed-sp1", "fixed-sp2")
+BASELINES = {"fixed-sp1": 1, "fixed-sp2": 2}
 SHEET_FILE = "contact-sheet.png"
 
 
@@ -50,104 +50,60 @@ def make_directory(path: Path) -> None:
         raise ConfigurationError(f"--out {path}: cannot make the directory: {error}") from error
 
 
-def make_calls(cost: CostModel, sizes: Sequence[Size], num_steps: int, seed: int, load: float) -> list[Call]:
-    """Twelve calls of mixed sizes. They arrive at random and offer `load` times what the devices can do at degree 1."""
-    rng = random.Random(seed)
-    mix = [sizes[index % len(sizes)] for index in range(NUM_REQUESTS)]
-    rng.shuffle(mix)
-    mean_gap_s = statistics.fmean(cost.solo_s(size, num_steps, 1) for size in mix) / (cost.degrees[-1] * load)
-    calls, at_s = [], 0.0
-    for index, (size, prompt) in enumerate(zip(mix, rng.sample(PROMPTS, NUM_REQUESTS), strict=True)):
-        slo_s = SLO_FACTOR * cost.solo_s(size, num_steps)
-        body = {
-            "prompt": prompt,
-            "size": str(size),
-            "seed": index,
-            "num_inference_steps": num_steps,
-            "slo_ms": slo_s * 1e3,
-        }
-        calls.append(Call(f"{index + 1:02d}", at_s, body))
-        at_s += rng.expovariate(1 / mean_gap_s)
-    return calls
+def make_trace(model: LoadedModel, cost: CostModel, seed: int, load: float) -> tuple[TraceEntry, ...]:
+    """Twelve requests of the model's sizes that offer `load` times what its devices can do at degree 1."""
+    num_steps, sizes = model.menu.card.default_num_inference_steps, model.menu.sizes
+    mean_solo_s = statistics.fmean(cost.solo_s(size, num_steps, 1) for size in sizes)
+    rate_per_min = 60 * load * model.executor.num_devices / mean_solo_s
+    config = WorkloadConfig(uniform(sizes), NUM_REQUESTS, "poisson", rate_per_min, num_steps, seed)
+    return generate(config, lambda size: SLO_FACTOR * cost.solo_s(size, num_steps))
 
 
 async def _demo(args: argparse.Namespace, config: ServingConfig) -> None:
     console = Console()
     with progress_bar(console, "Starting") as progress:
         async with loaded_model(config, progress) as model:
-            cost = CostModel(model.profile, model.executor.num_devices)
-            calls = make_calls(
-                cost, model.menu.sizes, model.menu.card.default_num_inference_steps, args.seed, args.load
-            )
-            replies = await _run_load(console, model, config, calls)
-            measured = {config.policy: attained(replies)}
-            for name in [name for name in BASELINES if args.compare and int(name[-1]) in cost.degrees]:
-                measured[name] = attained(await _run_load(console, model, replace(config, policy=name), calls))
-    simulated = {name: _simulated(cost, calls, name) for name in BASELINES if int(name[-1]) in cost.degrees}
+            num_devices = model.executor.num_devices
+            cost = CostModel(model.profile, num_devices)
+            trace = make_trace(model, cost, args.seed, args.load)
+            replies = await _serve_trace(console, model, config, trace)
+            rows = [(config.policy, attainment(replies), "served here")]
+            for name in [name for name, degree in BASELINES.items() if degree in cost.degrees]:
+                if args.compare:
+                    baseline = await _serve_trace(console, model, replace(config, policy=name), trace)
+                    rows.append((name, attainment(baseline), "served here"))
+                else:
+                    result = simulate(cost, [entry.to_request() for entry in trace], name, num_devices)
+                    rows.append((name, slo_attainment(result.outcomes), "simulated from the measured profile"))
     console.print(_requests_table(replies))
-    console.print(_policies_table(measured, simulated))
-    _save(console, args.out, replies)
+    console.print(_policies_table(rows))
+    save_images(args.out, replies)
+    console.print(f"Images and {SHEET_FILE} are in {args.out}", highlight=False, soft_wrap=True)
 
 
-async def _run_load(console: Console, model: LoadedModel, config: ServingConfig, calls: Sequence[Call]) -> list[Reply]:
+async def _serve_trace(
+    console: Console, model: LoadedModel, config: ServingConfig, trace: Sequence[TraceEntry]
+) -> list[Reply]:
     app = create_app(model.service(config))
     with bind("127.0.0.1", 0) as listener, progress_bar(console, f"Serving with {config.policy}") as progress:
+        progress(0, len(trace), "waiting for the first image")
         replied: list[Reply] = []
 
         def on_reply(reply: Reply) -> None:
             replied.append(reply)
-            progress(len(replied), len(calls), f"{reply.call.body['size']} {reply.call.body['prompt']}")
+            progress(len(replied), len(trace), f"{reply.entry.size} {reply.entry.prompt}")
 
-        progress(0, len(calls), "waiting for the first image")
         async with serving_in_background(app, listener):
-            replies = await send_all(base_url(listener), calls, on_reply)
+            replies = await send_all(base_url(listener), trace, on_reply)
     for reply in replies:
         if not reply.ok:
-            raise EngineError(f"request {reply.call.call_id} failed with status {reply.status}: {reply.error}")
+            raise EngineError(f"request {reply.entry.request_id} failed with status {reply.status}: {reply.error}")
     return replies
 
 
-def attained(replies: Sequence[Reply]) -> int:
-    """Replies within their deadlines, by the server's clock."""
-    return sum(bool(reply.report["met_deadline"]) for reply in replies)
-
-
-def _simulated(cost: CostModel, calls: Sequence[Call], policy: str) -> int:
-    requests = [
-        Request(
-            call.call_id,
-            call.body["prompt"],
-            Size.parse(call.body["size"]),
-            call.body["num_inference_steps"],
-            1.0,
-            call.body["seed"],
-            call.at_s,
-            call.at_s + call.body["slo_ms"] / 1e3,
-        )
-        for call in calls
-    ]
-    outcomes = simulate(cost, requests, policy, cost.degrees[-1]).outcomes
-    return sum(outcome.met_deadline for outcome in outcomes)
-
-
-def _requests_table(replies: Sequence[Reply]) -> Table:
-    table = Table(title=f"{len(replies)} requests over HTTP")
-    for heading in ("request", "size", "prompt", "arrives", "deadline", "latency", "degrees", "met"):
-        table.add_column(heading, justify="left" if heading in ("prompt", "degrees") else "right")
-    for reply in replies:
-        report, body = reply.report, reply.call.body
-        met = "[green]yes[/]" if report["met_deadline"] else "[red]late[/]"
-        table.add_row(
-            reply.call.call_id,
-            body["size"],
-            body["prompt"],
-            f"{reply.call.at_s:.1f} s",
-            f"{report['slo_s']:.1f} s",
-            f"{report['latency_s']:.1f} s",
-            run_lengths(report["degrees"]),
-            met,
-        )
-    return table
+def attainment(replies: Sequence[Reply]) -> float:
+    """Share of replies within their deadlines, by the server's clock."""
+    return statistics.fmean(reply.report["met_deadline"] for reply in replies)
 
 
 def run_lengths(degrees: Sequence[int]) -> str:
@@ -161,26 +117,35 @@ def run_lengths(degrees: Sequence[int]) -> str:
     return " ".join(f"{degree}x{count}" for degree, count in runs)
 
 
-def _policies_table(measured: dict[str, int], simulated: dict[str, int]) -> Table:
-    table = Table(title="SLO attainment on this workload")
-    for heading in ("policy", "met", "SLO attainment", "how"):
-        table.add_column(heading)
-    rows = [(name, met, "served here") for name, met in measured.items()]
-    rows += [(name, met, "simulated from the measured profile") for name, met in simulated.items()]
-    for name, met, how in rows:
-        table.add_row(name, f"{met} of {NUM_REQUESTS}", f"{met / NUM_REQUESTS:.0%}", how)
+def _requests_table(replies: Sequence[Reply]) -> Table:
+    table = Table(title=f"{len(replies)} requests over HTTP (degrees: 2x8 is eight steps on two devices)")
+    for heading in ("request", "size", "arrival", "deadline", "latency"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("degrees", overflow="fold")
+    table.add_column("met")
+    for reply in replies:
+        report, entry = reply.report, reply.entry
+        times_s = (entry.arrival_s, report["slo_s"], report["latency_s"])
+        met = "[green]yes[/]" if report["met_deadline"] else "[red]late[/]"
+        degrees = run_lengths(report["degrees"])
+        table.add_row(entry.request_id, str(entry.size), *(f"{time_s:.1f} s" for time_s in times_s), degrees, met)
     return table
 
 
-def _save(console: Console, directory: Path, replies: Sequence[Reply]) -> None:
+def _policies_table(rows: Sequence[tuple[str, float, str]]) -> Table:
+    table = Table("policy", "met", "SLO attainment", "how", title="The same workload under other policies")
+    for name, share, how in rows:
+        table.add_row(name, f"{share * NUM_REQUESTS:.0f} of {NUM_REQUESTS}", f"{share:.0%}", how)
+    return table
+
+
+def save_images(directory: Path, replies: Sequence[Reply]) -> None:
+    """One PNG a reply, and a contact sheet of all."""
     exhibits = []
     for reply in replies:
-        body, report = reply.call.body, reply.report
-        png = reply.png()
-        name = "-".join(str(body["prompt"]).lower().split())
-        (directory / f"{reply.call.call_id}-{name}-{body['size']}.png").write_bytes(png)
+        entry, report, png = reply.entry, reply.report, reply.png()
+        (directory / f"{entry.request_id}-{entry.prompt.replace(' ', '-')}-{entry.size}.png").write_bytes(png)
         late = "" if report["met_deadline"] else " (late)"
-        caption = f"{body['prompt']}\n{body['size']}  {report['latency_s']:.1f} of {report['slo_s']:.1f} s{late}"
+        caption = f"{entry.prompt}\n{entry.size}  {report['latency_s']:.1f} of {report['slo_s']:.1f} s{late}"
         exhibits.append(Exhibit(png, caption, bool(late)))
     write_contact_sheet(directory / SHEET_FILE, exhibits)
-    console.print(f"Images and {SHEET_FILE} are in {directory}", highlight=False, soft_wrap=True)
