@@ -128,7 +128,9 @@ class Scheduler:
         check_plan(plan, view)
         chunks = tuple(chunk for assignment in plan.assignments for chunk in self._commit(assignment, now_s))
         submit: tuple[Command, ...] = (Submit(chunks),) if chunks else ()
-        return (*submit, *self._ask_for_tick(self._next_wake_s(plan.wake_s, now_s)))
+        wake_s = self._next_wake_s(plan.wake_s, now_s)
+        assert wake_s is not None or not self._pending or self._timeline.busy, "the policy lets everybody wait forever"
+        return (*submit, *self._ask_for_tick(wake_s))
 
     def _view(self, now_s: float) -> View:
         free_s, ready_s = self._timeline.predict(now_s)

@@ -32,6 +32,11 @@ class Timeline:
         self._request_end_s: dict[str, float] = {}
         self._predicted_s: list[float] = []
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is in flight."""
+        return bool(self._flights)
+
     def add(self, chunk: Chunk, duration_s: float, now_s: float) -> None:
         """Commit a chunk that is expected to take `duration_s`."""
         flight = Flight(chunk, duration_s, now_s)

@@ -46,9 +46,15 @@ class Candidate:
         """Whether no schedule can meet its deadline any more. Source: TetriServe §4.2.2."""
         return self.slack_s < -TOLERANCE_S
 
-    def shares(self) -> tuple[Share, ...] | None:
-        """What it needs, see `allocate`."""
-        return allocate(self.curve.step_s, self.request.remaining_steps, self.due_s - self.begin_s)
+    def shares(self) -> tuple[Share, ...]:
+        """What it needs, see `allocate`; all steps at the fastest degree if nothing is enough."""
+        step_s, num_steps = self.curve.step_s, self.request.remaining_steps
+        fastest = Share(min(step_s, key=lambda degree: (step_s[degree], degree)), num_steps)
+        return allocate(step_s, num_steps, self.due_s - self.begin_s) or (fastest,)
+
+    def has_step_within(self, end_s: float) -> bool:
+        """Whether a step ends by then at any degree of the machine."""
+        return self.begin_s + self.curve.fastest_s <= end_s + TOLERANCE_S
 
     def steps_within(self, degree: int, end_s: float) -> int:
         """Steps at `degree` that end by then."""

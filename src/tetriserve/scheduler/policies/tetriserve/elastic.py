@@ -15,6 +15,8 @@ Degrees = dict[str, int]
 def start_waiting(candidates: Sequence[Candidate], degrees: Degrees, limits: Mapping[int, int], end_s: float) -> None:
     """Give each candidate that has nothing the smallest degree of which a step ends by `end_s`, in order."""
     for candidate in candidates:
+        if not fits((*degrees.values(), 1), limits):
+            return
         if candidate.request.request_id in degrees:
             continue
         for degree in sorted(candidate.curve.step_s):

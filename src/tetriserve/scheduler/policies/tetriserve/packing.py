@@ -34,7 +34,7 @@ def options(candidate: Candidate, round_: Round, largest_block: int) -> tuple[Op
     A step longer than the round is taken alone, and holds its devices past the end.
     """
     found = {0: _option(candidate, round_, 0, 0)}
-    for share in candidate.shares() or ():
+    for share in candidate.shares():
         degree = min(share.degree, largest_block)
         found[degree] = _option(candidate, round_, degree, max(1, candidate.steps_within(degree, round_.end_s)))
     return tuple(found.values())

@@ -70,9 +70,10 @@ def _start_round(view: View, rules: Rules) -> tuple[Plan, Running | None]:
     latest_s = view.now_s + view.ahead_s + rules.config.slip * rules.round_s
     free = view.available(latest_s)
     start_s = max([view.free_s[device] for device in free], default=view.now_s)
-    on_time, late = _candidates(view, rules, start_s, latest_s)
-    if not free or not (on_time or late):
+    candidates = _candidates(view, rules, start_s, latest_s)
+    if not free or not candidates:
         return Plan(), None
+    on_time, late = _by_hope(candidates)
     round_ = Round(start_s, start_s + rules.round_s)
     limits = usable(free, view.num_devices)
     groups = [packing.options(candidate, round_, max(limits)) for candidate in on_time]
@@ -80,11 +81,11 @@ def _start_round(view: View, rules: Rules) -> tuple[Plan, Running | None]:
     degrees = {candidate.request.request_id: option.degree for candidate, option in chosen if option.degree}
     if rules.config.elastic:
         _use_idle(on_time, late, degrees, limits, round_.end_s)
-    stuck = [one for one in late if not rules.config.elastic or one.curve.fastest_s > round_.length_s]
-    elastic.start_on_one(stuck, degrees, limits)
-    assignments, ends_s = _assign((*on_time, *late), degrees, free, round_.end_s, view, rules)
+        late = [candidate for candidate in late if not candidate.has_step_within(round_.end_s)]
+    elastic.start_on_one(late, degrees, limits)
+    assignments, ends_s = _assign(candidates, degrees, free, round_.end_s, view, rules)
     if not assignments:
-        return Plan(), None
+        return Plan(wake_s=round_.end_s), None
     devices = frozenset(device for assignment in assignments for device in assignment.devices)
     running = Running(min(round_.end_s, max(ends_s)), devices)
     return Plan(assignments, running.end_s - view.ahead_s), running
@@ -94,21 +95,28 @@ def _fill_round(view: View, running: Running, rules: Rules) -> tuple[Plan, Runni
     """Devices idle inside a round take steps that end with it: the next round finds every device free."""
     free = view.available()
     start_s = max([view.free_s[device] for device in free], default=view.now_s)
-    on_time, late = _candidates(view, rules, start_s, view.now_s + view.ahead_s)
+    candidates = _candidates(view, rules, start_s, view.now_s + view.ahead_s)
     degrees: Degrees = {}
-    if free and (on_time or late):
-        _use_idle(on_time, late, degrees, usable(free, view.num_devices), running.end_s)
-    assignments, _ = _assign((*on_time, *late), degrees, free, running.end_s, view, rules)
+    limits = usable(free, view.num_devices)
+    for group in _by_hope(candidates):
+        elastic.start_waiting(group, degrees, limits, running.end_s)
+        if rules.config.elastic:
+            elastic.scale_up(group, degrees, limits)
+    assignments, _ = _assign(candidates, degrees, free, running.end_s, view, rules)
     devices = running.devices.union(*(assignment.devices for assignment in assignments))
     return Plan(assignments, running.end_s - view.ahead_s), Running(running.end_s, devices)
 
 
-def _candidates(view: View, rules: Rules, start_s: float, ready_by_s: float) -> tuple[list[Candidate], list[Candidate]]:
-    """Requests with no chunk in flight by then: those that can be on time, and the late ones; least slack first."""
+def _candidates(view: View, rules: Rules, start_s: float, ready_by_s: float) -> list[Candidate]:
+    """Requests with no chunk in flight by then, least slack first."""
     ready = [request for request in view.requests if request.ready_s <= ready_by_s + TOLERANCE_S]
     found = [Candidate.of(request, rules.curve_of(request.size), start_s) for request in ready]
-    found.sort(key=lambda candidate: (candidate.slack_s, candidate.request.request_id))
-    return [one for one in found if not one.is_late], [one for one in found if one.is_late]
+    return sorted(found, key=lambda candidate: (candidate.slack_s, candidate.request.request_id))
+
+
+def _by_hope(candidates: list[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+    """Those that can still be on time, and the late ones."""
+    return [one for one in candidates if not one.is_late], [one for one in candidates if one.is_late]
 
 
 def _use_idle(
