@@ -1,0 +1,96 @@
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tetriserve.core.chunk import Stage
+from tetriserve.core.errors import EngineError
+from tetriserve.core.size import Size
+from tetriserve.cost.model import CostModel
+from tetriserve.cost.profile import Profile, StageTime, StepTime
+from tetriserve.cost.store import ProfileStore
+from tetriserve.runtime.mailbox import Mailbox
+from tetriserve.runtime.profiler import Machine, Profiler
+from tetriserve.sim.executor import Faults, SimulatedExecutor
+
+SMALL, LARGE = Size(64, 64), Size(128, 128)
+TRUTH = Profile(
+    "m",
+    "g",
+    2,
+    "float32",
+    32,
+    "made up",
+    "2",
+    "2026-01-01",
+    (
+        StepTime(*SMALL, 1, 1, 0.002),
+        StepTime(*SMALL, 2, 1, 0.003),
+        StepTime(*LARGE, 1, 1, 0.008),
+        StepTime(*LARGE, 2, 1, 0.005),
+    ),
+    (StageTime(Stage.ENCODE, *SMALL, 1, 0.001), StageTime(Stage.DECODE, *SMALL, 1, 0.004)),
+    0.001,
+)
+MACHINE = Machine("m", "g", "float32", 32, "2", 3.5, is_cpu=False)
+
+
+class LoopClock:
+    """The event loop as a clock."""
+
+    def now_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def call_at(self, at_s: float, rank: int, call: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_at(at_s, call)
+
+
+def make_profiler(faults: Faults | None = None) -> Profiler:
+    mailbox = Mailbox(asyncio.get_running_loop())
+    executor = SimulatedExecutor(CostModel(TRUTH, 2), 2, LoopClock(), mailbox.post, faults)
+    return Profiler(executor, mailbox, MACHINE)
+
+
+async def test_what_is_measured_is_what_the_devices_take() -> None:
+    seen: list[tuple[int, int, str]] = []
+    profiler = make_profiler()
+    profiler.progress = lambda *state: seen.append(state)
+    measured = await profiler.measure([SMALL, LARGE])
+    for found, true in zip(measured.entries, TRUTH.entries, strict=True):
+        assert (found.size, found.degree) == (true.size, true.degree)
+        assert found.step_s == pytest.approx(true.step_s, rel=0.5)
+    assert [stage.stage for stage in measured.stages] == [Stage.ENCODE, Stage.DECODE] * 2
+    assert seen[-1][0] == seen[-1][1]
+    assert Profile.from_json(measured.to_json()) == measured
+
+
+async def test_a_chunk_that_fails_ends_the_profile_with_its_reason() -> None:
+    profiler = make_profiler(Faults(failing_ids=_Everybody()))
+    with pytest.raises(EngineError, match="profiling failed"):
+        await profiler.measure([SMALL])
+
+
+class _Everybody(set[str]):
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+def test_a_stored_profile_is_found_only_if_it_covers_what_is_asked(tmp_path: Path) -> None:
+    store = ProfileStore(tmp_path)
+    path = store.path(tmp_path, "m", "GPU (big)", "float32")
+    assert store.find(path, (SMALL,), 2) is None
+    store.save(path, TRUTH)
+    assert store.find(path, (SMALL, LARGE), 2) == TRUTH
+    assert store.find(path, (SMALL, Size(512, 512)), 2) is None
+    assert store.find(path, (SMALL,), 4) is None
+    path.write_text("{}")
+    assert store.find(path, (SMALL,), 1) is None
+
+
+def test_another_network_has_another_file(tmp_path: Path) -> None:
+    store = ProfileStore(tmp_path)
+    before = store.path(tmp_path, "m", "g", "float32")
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "config.json").write_text('{"num_layers": 3}')
+    assert store.path(tmp_path, "m", "g", "float32") != before

@@ -1,0 +1,121 @@
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from tetriserve.core.chunk import Chunk, Stage
+from tetriserve.core.errors import EngineError, RequestFailedError
+from tetriserve.core.events import ChunkDone, ChunkFailed, Event, WorkersLost
+from tetriserve.core.image import Image
+from tetriserve.core.request import Request
+from tetriserve.core.size import Size
+from tetriserve.cost.model import CostModel
+from tetriserve.cost.profile import unmeasured_profile
+from tetriserve.runtime.runtime import Runtime
+from tetriserve.scheduler.policies import make_policy
+from tetriserve.scheduler.scheduler import Scheduler
+
+SIZE = Size(64, 64)
+
+
+@dataclass
+class InstantExecutor:
+    """Ends every chunk in the next turn of the loop. `fail` names requests whose decoding fails."""
+
+    deliver: Callable[[Event], None] = lambda event: None
+    num_devices: int = 1
+    fail: set[str] = field(default_factory=set)
+    stall: bool = False
+    released: list[str] = field(default_factory=list)
+    submitted: list[Chunk] = field(default_factory=list)
+
+    def submit(self, chunks: Sequence[tuple[Chunk, tuple[Request, ...]]]) -> None:
+        for chunk, _ in chunks:
+            self.submitted.append(chunk)
+            if not self.stall:
+                asyncio.get_running_loop().call_soon(self.deliver, self._end_of(chunk))
+
+    def _end_of(self, chunk: Chunk) -> Event:
+        now_s = Runtime.now_s()
+        if chunk.stage is Stage.DECODE and chunk.request_ids[0] in self.fail:
+            return ChunkFailed(chunk.chunk_id, now_s, now_s, chunk.request_ids, "out_of_memory", "no room")
+        return ChunkDone(chunk.chunk_id, now_s, now_s)
+
+    def take_image(self, request_id: str) -> Image:
+        assert request_id not in self.released
+        return Image(1, 1, request_id.encode()[:3].ljust(3))
+
+    def release(self, request_id: str) -> None:
+        self.released.append(request_id)
+
+
+def make_runtime(executor: InstantExecutor) -> Runtime:
+    cost = CostModel(unmeasured_profile("any", [SIZE], [1]), 1)
+    runtime = Runtime(Scheduler(make_policy("fixed-sp1", cost, 1), cost, 1), executor)
+    executor.deliver = runtime.handle
+    return runtime
+
+
+def request(name: str) -> Request:
+    now_s = Runtime.now_s()
+    return Request(name, "a cat", SIZE, 3, 1.0, 0, now_s, now_s + 10)
+
+
+async def test_requests_run_to_their_images_and_are_forgotten() -> None:
+    executor = InstantExecutor()
+    runtime = make_runtime(executor)
+    results = await asyncio.gather(*(runtime.generate(request(name)) for name in ("a", "b", "c")))
+    assert [result.image.rgb for result in results] == [b"a  ", b"b  ", b"c  "]
+    assert all(result.outcome.met_deadline and result.outcome.degrees == (1, 1, 1) for result in results)
+    assert sorted(executor.released) == ["a", "b", "c"]
+    assert runtime.num_in_flight == 0
+
+
+async def test_a_failed_request_takes_nobody_with_it() -> None:
+    executor = InstantExecutor(fail={"b"})
+    runtime = make_runtime(executor)
+    names = ("a", "b", "c")
+    results = await asyncio.gather(*(runtime.generate(request(name)) for name in names), return_exceptions=True)
+    assert isinstance(results[1], RequestFailedError)
+    assert (str(results[1]), results[1].code) == ("no room", "out_of_memory")
+    assert not any(isinstance(result, BaseException) for result in (results[0], results[2]))
+    assert sorted(executor.released) == ["a", "b", "c"]
+
+
+async def test_a_caller_that_goes_away_disturbs_nobody() -> None:
+    executor = InstantExecutor()
+    runtime = make_runtime(executor)
+    gone = asyncio.create_task(runtime.generate(request("gone")))
+    await asyncio.sleep(0)
+    gone.cancel()
+    result = await runtime.generate(request("stays"))
+    assert result.outcome.error is None
+    while runtime.num_in_flight:
+        await asyncio.sleep(0)
+    assert sorted(executor.released) == ["gone", "stays"]
+
+
+async def test_lost_workers_begin_the_request_again() -> None:
+    executor = InstantExecutor(stall=True)
+    runtime = make_runtime(executor)
+    task = asyncio.create_task(runtime.generate(request("a")))
+    while not executor.submitted:
+        await asyncio.sleep(0.001)
+    executor.stall = False
+    runtime.handle(WorkersLost((0,), "killed"))
+    result = await task
+    assert result.outcome.error is None
+    assert [chunk.stage for chunk in executor.submitted].count(Stage.ENCODE) == 2
+
+
+async def test_a_broken_scheduler_ends_everything_with_a_reason_instead_of_hanging() -> None:
+    runtime = make_runtime(InstantExecutor(stall=True))
+    task = asyncio.create_task(runtime.generate(request("a")))
+    await asyncio.sleep(0)
+    runtime.handle(ChunkDone(999, 0.0, 0.0))
+    with pytest.raises(EngineError, match="999"):
+        await task
+    assert runtime.failure is not None
+    with pytest.raises(EngineError, match="999"):
+        await runtime.generate(request("b"))
