@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from parity.fixtures import GetEngine
-from parity.harness import Reference, assert_same
+from parity.reference import Reference, assert_same
 from tetriserve.core.errors import EngineError
 from tetriserve.core.events import ChunkDone
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from parity.fixtures import GetEngine
-from parity.harness import Block, pixels
+from parity.harness import Block
+from parity.reference import pixels
 from tetriserve.core.events import ChunkDone, ChunkFailed
 from tetriserve.core.size import Size
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from parity.fixtures import GetEngine
-from parity.harness import Engine, Reference, Work, assert_same
+from parity.harness import Engine, Work
+from parity.reference import Reference, assert_same
 from tetriserve.core.blocks import all_blocks
 from tetriserve.core.chunk import Stage
 from tetriserve.core.events import ChunkFailed

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from parity.checkpoint import write_checkpoint
-from parity.harness import Engine, Reference
+from parity.harness import Engine
+from parity.reference import Reference
 
 GetCheckpoint = Callable[[str], Path]
 GetEngine = Callable[[str, int], Engine]

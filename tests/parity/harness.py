@@ -1,13 +1,9 @@
-"""Drives a real executor from a test, and knows what diffusers would have made of the same request."""
+"""Drives a real executor from a test. Imports no torch."""
 
 import itertools
 import queue
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import torch
-from diffusers import FluxPipeline
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.events import ChunkDone, ChunkFailed, Event
@@ -16,13 +12,9 @@ from tetriserve.core.request import Request
 from tetriserve.core.size import Size
 from tetriserve.engine.config import EngineConfig
 from tetriserve.engine.executor import ProcessExecutor
-from tetriserve.models.card import read_card
 
 Work = tuple[Chunk, tuple[Request, ...]]
 Block = tuple[int, ...]
-
-TOLERANCE = 1e-4
-"""Largest difference of a pixel to diffusers, on the scale 0 to 1, in fp32."""
 
 EVENT_TIMEOUT_S = 30.0
 
@@ -33,6 +25,7 @@ class Engine:
     def __init__(self, model_dir: Path, num_workers: int) -> None:
         self.events: queue.Queue[Event] = queue.Queue()
         self.model_dir = model_dir
+        self.pids: list[int] = []
         self.executor = ProcessExecutor(EngineConfig(model_dir, f"cpu:{num_workers}"), self.events.put)
         self._chunk_ids = itertools.count()
         self._request_ids = itertools.count()
@@ -88,60 +81,3 @@ class Engine:
         image = self.executor.take_image(request.request_id)
         self.executor.release(request.request_id)
         return image
-
-
-class Reference:
-    """Stock diffusers on the same directory; remembers what it has made."""
-
-    def __init__(self) -> None:
-        self._pipelines: dict[Path, FluxPipeline] = {}
-        self._images: dict[tuple[Path, Request], np.ndarray] = {}
-
-    def image(self, model_dir: Path, request: Request) -> np.ndarray:
-        """(height, width, 3) in [0, 1]."""
-        key = (model_dir, Request("", *_fields(request)[1:]))
-        if key not in self._images:
-            self._images[key] = self._make(model_dir, request)
-        return self._images[key]
-
-    def pipeline(self, model_dir: Path) -> FluxPipeline:
-        if model_dir not in self._pipelines:
-            self._pipelines[model_dir] = FluxPipeline.from_pretrained(model_dir, local_files_only=True)
-            self._pipelines[model_dir].set_progress_bar_config(disable=True)
-        return self._pipelines[model_dir]
-
-    def call(self, model_dir: Path, request: Request, output_type: str) -> object:
-        """What `pipe(...)` returns for a request, as a user of diffusers would ask for it."""
-        card = read_card(model_dir)
-        guided = {"true_cfg_scale": request.guidance_scale, "negative_prompt": request.negative_prompt}
-        return self.pipeline(model_dir)(
-            request.prompt,
-            width=request.size.width,
-            height=request.size.height,
-            num_inference_steps=request.num_inference_steps,
-            max_sequence_length=card.max_sequence_length,
-            generator=torch.Generator("cpu").manual_seed(request.seed),
-            output_type=output_type,
-            **(guided if card.guidance == "true_cfg" else {"guidance_scale": request.guidance_scale}),
-        ).images[0]
-
-    def _make(self, model_dir: Path, request: Request) -> np.ndarray:
-        image = self.call(model_dir, request, "np")
-        assert isinstance(image, np.ndarray)
-        return image
-
-
-def pixels(image: Image) -> np.ndarray:
-    """(height, width, 3) uint8."""
-    return np.frombuffer(image.rgb, np.uint8).reshape(image.height, image.width, 3)
-
-
-def assert_same(image: Image, reference: np.ndarray) -> None:
-    """Every byte is the rounded value of a pixel that differs from the reference by TOLERANCE at most."""
-    assert (image.height, image.width, 3) == reference.shape
-    difference = np.abs(pixels(image).astype(np.float64) - reference.astype(np.float64) * 255)
-    assert difference.max() <= 0.5 + TOLERANCE * 255, f"differs by {difference.max() / 255:.2e}"
-
-
-def _fields(request: Request) -> Iterable[object]:
-    return tuple(getattr(request, name) for name in Request.__dataclass_fields__)

@@ -3,7 +3,7 @@
 import pytest
 
 from parity.fixtures import EMBEDDED, GetEngine
-from parity.harness import Reference, assert_same
+from parity.reference import Reference, assert_same
 
 KINDS = ("true_cfg", "embedded", "none")
 SIZES = ("64x64", "208x144", "16x48")

@@ -33,10 +33,17 @@ class MachineInfo:
 class Supervisor:
     """Owns the generations of workers. `on_progress` is called on the supervising thread."""
 
-    def __init__(self, config: ResolvedConfig, dispatcher: Dispatcher, on_progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: ResolvedConfig,
+        dispatcher: Dispatcher,
+        on_progress: Callable[[str], None],
+        make_workers: Callable[[], Workers] = Workers,
+    ) -> None:
         self._config = config
         self._dispatcher = dispatcher
         self._on_progress = on_progress
+        self._make_workers = make_workers
         self._wake, self._waker = Pipe(duplex=False)
         self._stopping = False
         self._settled = threading.Event()
@@ -76,7 +83,7 @@ class Supervisor:
         """Generation after generation until told to stop. Raises what makes another one pointless."""
         num_failures = 0
         for generation in itertools.count(1):
-            workers = Workers()
+            workers = self._make_workers()
             try:
                 self._bring_up(workers, scratch / f"rendezvous-{generation}")
                 num_failures = 0

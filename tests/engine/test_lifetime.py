@@ -1,0 +1,139 @@
+"""However a program ends, no process stays behind and nothing is printed that would alarm anyone."""
+
+import gc
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from parity.fixtures import GetCheckpoint
+from parity.harness import EVENT_TIMEOUT_S, Engine
+
+PROGRAM = """
+import os, sys, time
+from parity.harness import Engine
+from pathlib import Path
+
+if __name__ == "__main__":
+    engine = Engine(Path(sys.argv[1]), 2)
+    engine.executor.start()
+    engine.executor.submit(engine.plan(engine.request("512x512", steps=500), [(0, 1)]))
+    engine.events.get()
+    print("busy", flush=True)
+    if sys.argv[2] == "wait":
+        time.sleep(60)
+"""
+
+
+def start_program(model_dir: Path, then: str) -> "subprocess.Popen[str]":
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(model_dir), then],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def programs(checkpoint: GetCheckpoint) -> Iterator[dict[str, "subprocess.Popen[str]"]]:
+    """Three programs in the middle of a chunk, or just past it. Started together: importing torch takes a while."""
+    model_dir = checkpoint("true_cfg")
+    started = {name: start_program(model_dir, then) for name, then in CASES.items()}
+    yield started
+    for program in started.values():
+        if program.poll() is None:
+            program.kill()
+        program.communicate()
+
+
+CASES = {"killed": "wait", "interrupted": "wait", "returned": "end"}
+
+
+def wait_until_busy(program: "subprocess.Popen[str]") -> None:
+    assert program.stdout is not None
+    assert program.stdout.readline() == "busy\n"
+
+
+def wait_until_alone(session: int) -> None:
+    deadline_s = time.monotonic() + 10.0  # tearing torch down takes a while on a busy machine
+    while processes_of(session):
+        assert time.monotonic() < deadline_s, f"still alive: {processes_of(session)}"
+        time.sleep(0.02)
+
+
+def processes_of(session: int) -> list[str]:
+    """Command lines of a session's living processes."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, sid = (directory / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(sid) == session and state != "Z":
+                found.append((directory / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_killed_parent_leaves_no_process(programs: dict[str, "subprocess.Popen[str]"]) -> None:
+    program = programs["killed"]
+    wait_until_busy(program)
+    assert len(processes_of(program.pid)) >= 4  # itself, the forkserver and two workers
+    program.kill()
+    program.wait()
+    wait_until_alone(program.pid)
+
+
+def test_ctrl_c_ends_everything_with_one_traceback(programs: dict[str, "subprocess.Popen[str]"]) -> None:
+    program = programs["interrupted"]
+    wait_until_busy(program)
+    os.killpg(program.pid, signal.SIGINT)  # as a terminal does
+    _, errors = program.communicate(timeout=EVENT_TIMEOUT_S)
+    wait_until_alone(program.pid)
+    assert errors.count("Traceback") == 1
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_a_program_that_forgets_to_close_ends_quietly(programs: dict[str, "subprocess.Popen[str]"]) -> None:
+    program = programs["returned"]
+    wait_until_busy(program)
+    _, errors = program.communicate(timeout=EVENT_TIMEOUT_S)
+    assert program.returncode == 0
+    assert errors == "" or "Traceback" not in errors
+    wait_until_alone(program.pid)
+
+
+def test_close_is_quick_in_the_middle_of_a_chunk_and_may_be_repeated(checkpoint: GetCheckpoint) -> None:
+    before = set(multiprocessing.active_children())
+    engine = Engine(checkpoint("true_cfg"), 2)
+    engine.executor.start()
+    engine.executor.submit(engine.plan(engine.request("512x512", steps=500), [(0, 1)]))
+    engine.take_events(1)
+    started_s = time.monotonic()
+    engine.executor.close()
+    engine.executor.close()
+    assert time.monotonic() - started_s < 2.0
+    assert set(multiprocessing.active_children()) <= before
+    assert engine.events.empty()
+
+
+def test_a_dropped_executor_takes_its_workers_along(checkpoint: GetCheckpoint) -> None:
+    before = set(multiprocessing.active_children())
+    engine = Engine(checkpoint("true_cfg"), 1)
+    engine.executor.start()
+    assert len(set(multiprocessing.active_children()) - before) == 1
+    del engine
+    gc.collect()
+    assert set(multiprocessing.active_children()) <= before
+
+
+def test_an_executor_that_was_never_started_can_be_closed(checkpoint: GetCheckpoint) -> None:
+    Engine(checkpoint("true_cfg"), 1).executor.close()
