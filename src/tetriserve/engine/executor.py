@@ -20,7 +20,8 @@ class ProcessExecutor:
     """Implements core.executor.Executor with one worker process for each device.
 
     `on_event` gets ChunkDone, ChunkFailed and WorkersLost, one at a time, on a thread of the executor's own;
-    `on_progress` gets what the starting workers do, in words. Neither may block for long.
+    `on_progress` gets what the starting workers do, in words. Neither may block for long. A script that makes one
+    needs the `if __name__ == "__main__"` that multiprocessing asks for.
     Raises ConfigurationError if the model directory, the devices or the dtype can't be used.
     """
 

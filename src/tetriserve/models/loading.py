@@ -7,12 +7,13 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import FluxPipeline
+from diffusers import FluxPipeline, FluxTransformer2DModel
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.adapter import ModelAdapter
 from tetriserve.models.card import ModelCard, read_card
 from tetriserve.models.flux import FluxAdapter
+from tetriserve.models.weights import load_module
 
 Report = Callable[[str], None]
 
@@ -40,13 +41,13 @@ def quiet_libraries() -> None:
 def _load_flux(
     directory: Path, card: ModelCard, device: torch.device, dtype: torch.dtype, report: Report
 ) -> ModelAdapter:
-    report("loading weights")
+    report("loading the transformer")
+    transformer = load_module(FluxTransformer2DModel, directory / "transformer", device, dtype)
+    report("loading text encoders and VAE")
     pipeline: Any = FluxPipeline.from_pretrained(  # type: ignore[no-untyped-call]
-        directory, dtype=dtype, local_files_only=True
+        directory, transformer=transformer, dtype=dtype, local_files_only=True
     )
-    report(f"moving weights to {device}")
-    pipeline.to(device)
-    return FluxAdapter(pipeline, card, device)
+    return FluxAdapter(pipeline.to(device), card, device)
 
 
 _LOADERS: Mapping[str, Callable[[Path, ModelCard, torch.device, torch.dtype, Report], ModelAdapter]] = {

@@ -1,0 +1,41 @@
+"""Loads a large diffusers module without ever holding a second copy of it, or all of it on the host."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from tetriserve.core.errors import ConfigurationError
+
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+
+
+def load_module(model_class: Any, directory: Path, device: torch.device, dtype: torch.dtype) -> Any:
+    """A module of a diffusers `model_class` in eval mode, its weights moved to `device` shard by shard.
+
+    On CPUs the weights are the mapped files themselves, of which all workers share one copy. Raises ConfigurationError
+    if the files lack a weight or hold one of another shape.
+    """
+    with torch.device("meta"):
+        module = model_class.from_config(model_class.load_config(directory))
+    for shard in _shards(directory):
+        weights = {name: x.to(dtype) for name, x in load_file(shard, device=str(device)).items()}
+        try:
+            module.load_state_dict(weights, strict=False, assign=True)
+        except RuntimeError as error:
+            raise ConfigurationError(f"{shard} does not fit the module: {error}") from error
+    missing = [name for name, x in module.state_dict().items() if x.is_meta]
+    if missing:
+        raise ConfigurationError(f"{directory} lacks {len(missing)} weights, the first is {missing[0]}")
+    return module.requires_grad_(False).eval()
+
+
+def _shards(directory: Path) -> list[Path]:
+    """The safetensors files of a module, of which large ones have several and an index."""
+    index = directory / f"{WEIGHTS_FILE}.index.json"
+    if not index.is_file():
+        return [directory / WEIGHTS_FILE]
+    names: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    return [directory / name for name in sorted(set(names.values()))]

@@ -1,0 +1,68 @@
+"""The adapter on one device, in this process, against diffusers: to the last bit where the arithmetic is the same."""
+
+import pytest
+import torch
+
+from parity.fixtures import GetCheckpoint
+from parity.reference import Reference
+from tetriserve.core.errors import ConfigurationError
+from tetriserve.core.request import Request
+from tetriserve.core.size import Size
+from tetriserve.models.adapter import ModelAdapter
+from tetriserve.models.flow_match import denoise
+from tetriserve.models.loading import load_model
+from tetriserve.models.ulysses import ALONE
+
+CPU = torch.device("cpu")
+
+
+def load(checkpoint: GetCheckpoint, kind: str, dtype: torch.dtype = torch.float32) -> ModelAdapter:
+    return load_model(checkpoint(kind), CPU, dtype, report=lambda text: None)
+
+
+def request(size: str = "80x48", guidance: float = 3.5) -> Request:
+    return Request("r", "a blue house", Size.parse(size), 4, guidance, 3, 0.0, 0.0)
+
+
+@torch.inference_mode()
+def latents(model: ModelAdapter, asked: Request) -> torch.Tensor:
+    state = model.encode(asked)
+    denoise(model, [state], [0], 1, ALONE)
+    denoise(model, [state], [1], 3, ALONE)
+    return state.latents[0]
+
+
+@pytest.mark.parametrize(("kind", "guidance"), [("embedded", 3.5), ("none", 3.5), ("true_cfg", 1.0)])
+def test_latents_are_those_of_diffusers_exactly(
+    kind: str, guidance: float, checkpoint: GetCheckpoint, reference: Reference
+) -> None:
+    asked = request(guidance=guidance)
+    expected = reference.call(checkpoint(kind), asked, "latent")
+    assert torch.equal(latents(load(checkpoint, kind), asked), expected)
+
+
+def test_true_cfg_in_one_batch_is_two_passes_but_for_rounding(checkpoint: GetCheckpoint, reference: Reference) -> None:
+    expected = reference.call(checkpoint("true_cfg"), request(), "latent")
+    assert (latents(load(checkpoint, "true_cfg"), request()) - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["embedded", "true_cfg"])
+def test_a_blank_state_has_the_shapes_of_an_encoded_one(kind: str, checkpoint: GetCheckpoint) -> None:
+    model = load(checkpoint, kind, torch.bfloat16)
+    with torch.inference_mode():
+        encoded, blank = model.encode(request()), model.blank(request())
+    for ours, theirs in zip(
+        (blank.latents, *blank.conditioning), (encoded.latents, *encoded.conditioning), strict=True
+    ):
+        assert ours.shape == theirs.shape
+        assert ours.dtype == theirs.dtype == torch.bfloat16
+        assert not ours.any()
+    assert torch.equal(blank.sigmas, encoded.sigmas)
+
+
+def test_a_solver_with_noise_of_its_own_is_refused(checkpoint: GetCheckpoint) -> None:
+    adapter = load(checkpoint, "none")
+    pipeline = adapter._pipe
+    pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, stochastic_sampling=True)
+    with pytest.raises(ConfigurationError, match="stochastic_sampling"):
+        type(adapter)(pipeline, adapter.card, CPU)
