@@ -60,7 +60,7 @@ def test_released_requests_and_unknown_ids_are_forgotten(engine: GetEngine) -> N
     engine_2.executor.release(request.request_id)
     engine_2.executor.release("never heard of")
     with pytest.raises(EngineError, match="has not been encoded"):
-        engine_2.executor.submit([engine_2.denoise(request, (0,), 0)])
+        engine_2.executor.submit([engine_2.encode(engine_2.request()), engine_2.denoise(request, (0,), 0)])
 
 
 def test_an_illegal_chunk_is_refused_and_nothing_of_its_batch_runs(engine: GetEngine) -> None:

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Sequence
 
 from tetriserve.core.chunk import Chunk, Stage
-from tetriserve.core.errors import TetriServeError
-from tetriserve.core.events import ChunkDone, Event, WorkersLost
+from tetriserve.core.errors import EngineError, TetriServeError
+from tetriserve.core.events import Event, WorkersLost
 from tetriserve.core.image import Image
 from tetriserve.core.request import Request
 from tetriserve.engine.batch import check_work, newest, without_void
@@ -74,12 +74,12 @@ class Dispatcher:
         """A rank has done its part of a chunk."""
         with self._lock:
             chunk = self._ledger.chunk(report.chunk_id)
-            event = self._ledger.report(rank, report)
+            events = self._ledger.report(rank, report)
             if chunk.stage is Stage.ENCODE:
                 self._warnings[chunk.request_ids[0]] = report.warnings
-            if isinstance(event, ChunkDone) and report.picture is not None:
+            if report.picture is not None and not self._ledger.has_failed(chunk.request_ids[0]):
                 self._store(chunk.request_ids[0], report.picture)
-        if event is not None:
+        for event in events:
             self._on_event(event)
 
     def detach(self) -> None:
@@ -105,9 +105,10 @@ class Dispatcher:
             self._on_event(WorkersLost(tuple(range(self._num_devices)), str(error)))
 
     def _dispatch(self, workers: Workers, batch: Sequence[Work]) -> None:
-        if self._num_losses > 0:
-            batch = without_void(batch, self._placement)
-        for entry in self._placement.order(batch):
+        runnable = without_void(batch, self._placement)
+        if len(runnable) < len(batch) and self._num_losses == 0:
+            raise EngineError("a chunk of a request that has not been encoded")
+        for entry in self._placement.order(runnable):
             if isinstance(entry, HandOver):
                 _send_handover(workers, entry)
             else:

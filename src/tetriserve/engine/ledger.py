@@ -1,6 +1,6 @@
 """Chunks in flight: the reports of a chunk's ranks become its one event. Pure: no processes, no clock."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tetriserve.core.chunk import Chunk
 from tetriserve.core.events import ChunkDone, ChunkFailed
@@ -15,11 +15,10 @@ class _Open:
     waiting: set[int]
     started_s: float = float("inf")
     finished_s: float = float("-inf")
-    failures: dict[str, Failure] = field(default_factory=dict)
 
 
 class Ledger:
-    """Knows every chunk in flight and every request that has failed and isn't released."""
+    """Knows every chunk in flight, in order of submission, and every request that has failed and isn't released."""
 
     def __init__(self) -> None:
         self._open: dict[int, _Open] = {}
@@ -34,32 +33,46 @@ class Ledger:
         """A chunk in flight."""
         return self._open[chunk_id].chunk
 
-    def report(self, rank: int, report: Finished) -> ChunkDone | ChunkFailed | None:
-        """One rank is done. Returns the chunk's event if it was the last.
+    def has_failed(self, request_id: str) -> bool:
+        """Whether some rank has reported that the request can't go on."""
+        return request_id in self._failed
 
-        A request that failed once fails in all its chunks: those were only run so that no rank waits in vain.
+    def report(self, rank: int, report: Finished) -> list[ChunkDone | ChunkFailed]:
+        """One rank is done with its part of a chunk. Returns the events of all chunks that have thereby ended.
+
+        Of two chunks that share a device or a request, the earlier always ends first: a rank that is through with
+        both must not make the later one overtake. A request that failed once fails in all its chunks, which were
+        only run so that no rank waits in vain.
         """
         entry = self._open[report.chunk_id]
         entry.waiting.remove(rank)
         entry.started_s = min(entry.started_s, report.started_s)
         entry.finished_s = max(entry.finished_s, report.finished_s)
-        entry.failures |= {failure.request_id: failure for failure in report.failures}
-        if entry.waiting:
-            return None
-        del self._open[report.chunk_id]
-        return self._close(entry)
+        for failure in report.failures:
+            self._failed.setdefault(failure.request_id, failure)
+        events = [self._close(ended) for ended in self._pop_ended()]
+        self._forget_released()
+        return events
 
     def release(self, request_id: str) -> None:
         """A request has ended. A failure is remembered until the last of its chunks has run in form."""
         self._released.add(request_id)
         self._forget_released()
 
+    def _pop_ended(self) -> list[_Open]:
+        """Remove the chunks that all ranks have reported and that no earlier chunk holds back."""
+        unfinished: list[Chunk] = []
+        ended = []
+        for entry in tuple(self._open.values()):
+            if entry.waiting or any(_overlap(entry.chunk, earlier) for earlier in unfinished):
+                unfinished.append(entry.chunk)
+            else:
+                ended.append(self._open.pop(entry.chunk.chunk_id))
+        return ended
+
     def _close(self, entry: _Open) -> ChunkDone | ChunkFailed:
         chunk = entry.chunk
-        for request_id, failure in entry.failures.items():
-            self._failed.setdefault(request_id, failure)
         failed = [self._failed[id_] for id_ in chunk.request_ids if id_ in self._failed]
-        self._forget_released()
         if not failed:
             return ChunkDone(chunk.chunk_id, entry.started_s, entry.finished_s)
         return ChunkFailed(
@@ -76,3 +89,7 @@ class Ledger:
         for request_id in self._released - in_flight:
             self._failed.pop(request_id, None)
         self._released &= in_flight
+
+
+def _overlap(a: Chunk, b: Chunk) -> bool:
+    return not set(a.devices).isdisjoint(b.devices) or not set(a.request_ids).isdisjoint(b.request_ids)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tetriserve.core.chunk import Chunk, Stage
-from tetriserve.core.errors import EngineError
 from tetriserve.core.request import Request
 
 Work = tuple[Chunk, tuple[Request, ...]]
@@ -69,9 +68,7 @@ class Placement:
         if chunk.stage is Stage.ENCODE:
             self._holders[request_id] = _Holders(chunk.devices, frozenset(chunk.devices))
             return []
-        holders = self._holders.get(request_id)
-        if holders is None:
-            raise EngineError(f"chunk {chunk.chunk_id}: request {request_id!r} has not been encoded")
+        holders = self._holders[request_id]
         missing = [rank for rank in chunk.devices if rank not in holders.latents]
         handovers = [
             HandOver(request, holders.latents[i % len(holders.latents)], rank, rank not in holders.conditioning)

@@ -49,6 +49,8 @@ def _listen(connection: Connection, commands: "queue.SimpleQueue[Command]") -> N
             commands.put(receive_command(connection))
     except (EOFError, OSError):
         os._exit(0)
+    finally:
+        os._exit(1)  # a worker that can't hear is of no use, and its death is noticed
 
 
 def _start(setup: Setup, connection: Connection) -> Runner | None:

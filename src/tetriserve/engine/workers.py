@@ -26,16 +26,23 @@ class Workers:
         self.are_ready = False
 
     def launch(self, setups: Sequence[Setup]) -> None:
-        """Start one process for each setup. The first launch of a program waits for the forkserver's imports."""
+        """Start one process for each setup. The first launch of a program waits for the forkserver's imports.
+
+        Raises WorkerLostError if the forkserver is gone; the next launch starts another.
+        """
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([PRELOAD_MODULE])
         for setup in setups:
             ours, theirs = context.Pipe()
             process = context.Process(target=main, args=(theirs,), name=f"tetriserve-{setup.rank}", daemon=True)
             self._connections.append(ours)
-            process.start()
+            try:
+                process.start()
+            except (EOFError, OSError) as error:
+                raise WorkerLostError(f"worker {setup.rank} could not be started: {error!r}") from error
+            finally:
+                theirs.close()
             self._processes.append(process)
-            theirs.close()
             self.send(setup.rank, setup)
 
     def send(self, rank: int, command: Command) -> None:
