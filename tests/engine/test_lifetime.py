@@ -21,7 +21,7 @@ from parity.harness import Engine
 from pathlib import Path
 
 if __name__ == "__main__":
-    engine = Engine(Path(sys.argv[1]), 2)
+    engine = Engine(Path(sys.argv[1]), "cpu:2")
     engine.executor.start()
     engine.executor.submit(engine.plan(engine.request("512x512", steps=500), [(0, 1)]))
     engine.events.get()
@@ -113,7 +113,7 @@ def test_a_program_that_forgets_to_close_ends_quietly(programs: dict[str, "subpr
 
 def test_close_is_quick_in_the_middle_of_a_chunk_and_may_be_repeated(checkpoint: GetCheckpoint) -> None:
     before = set(multiprocessing.active_children())
-    engine = Engine(checkpoint("true_cfg"), 2)
+    engine = Engine(checkpoint("true_cfg"), "cpu:2")
     engine.executor.start()
     engine.executor.submit(engine.plan(engine.request("512x512", steps=500), [(0, 1)]))
     engine.take_events(1)
@@ -127,7 +127,7 @@ def test_close_is_quick_in_the_middle_of_a_chunk_and_may_be_repeated(checkpoint:
 
 def test_a_dropped_executor_takes_its_workers_along(checkpoint: GetCheckpoint) -> None:
     before = set(multiprocessing.active_children())
-    engine = Engine(checkpoint("true_cfg"), 1)
+    engine = Engine(checkpoint("true_cfg"), "cpu:1")
     engine.executor.start()
     assert len(set(multiprocessing.active_children()) - before) == 1
     del engine
@@ -136,4 +136,4 @@ def test_a_dropped_executor_takes_its_workers_along(checkpoint: GetCheckpoint) -
 
 
 def test_an_executor_that_was_never_started_can_be_closed(checkpoint: GetCheckpoint) -> None:
-    Engine(checkpoint("true_cfg"), 1).executor.close()
+    Engine(checkpoint("true_cfg"), "cpu:1").executor.close()

@@ -28,7 +28,7 @@ from tetriserve.engine.workers import WorkerLostError, Workers
 @pytest.fixture
 def mortal(checkpoint: GetCheckpoint) -> Iterator[Engine]:
     """Two workers that a test may kill."""
-    engine = Engine(checkpoint("true_cfg"), 2)
+    engine = Engine(checkpoint("true_cfg"), "cpu:2")
     before = set(multiprocessing.active_children())
     engine.executor.start()
     engine.pids = [process.pid for process in set(multiprocessing.active_children()) - before]
@@ -76,7 +76,7 @@ def test_chunks_planned_before_the_loss_was_known_are_void(mortal: Engine) -> No
 def test_a_model_that_can_not_be_loaded_is_the_operators_error(tmp_path: Path, checkpoint: GetCheckpoint) -> None:
     for name in ("model_index.json", "tetriserve.json", "transformer"):
         (tmp_path / name).symlink_to(checkpoint("none") / name)
-    engine = Engine(tmp_path, 1)
+    engine = Engine(tmp_path, "cpu:1")
     with pytest.raises(ConfigurationError, match="can't be loaded"):
         engine.executor.start()
 

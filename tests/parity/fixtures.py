@@ -40,7 +40,7 @@ def shared_engines(checkpoint: GetCheckpoint) -> Iterator[GetEngine]:
 
     def get(kind: str, num_workers: int) -> Engine:
         if (kind, num_workers) not in started:
-            engine = Engine(checkpoint(kind), num_workers)
+            engine = Engine(checkpoint(kind), f"cpu:{num_workers}")
             engine.executor.start()
             started[kind, num_workers] = engine
         return started[kind, num_workers]

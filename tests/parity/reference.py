@@ -18,7 +18,8 @@ TOLERANCE = 1e-4
 class Reference:
     """Stock diffusers on the same directory; remembers what it has made."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
         self._pipelines: dict[Path, FluxPipeline] = {}
         self._images: dict[tuple[Path, Request], np.ndarray] = {}
 
@@ -31,8 +32,9 @@ class Reference:
 
     def pipeline(self, model_dir: Path) -> FluxPipeline:
         if model_dir not in self._pipelines:
-            self._pipelines[model_dir] = FluxPipeline.from_pretrained(model_dir, local_files_only=True)
-            self._pipelines[model_dir].set_progress_bar_config(disable=True)
+            pipeline = FluxPipeline.from_pretrained(model_dir, local_files_only=True).to(self._device)
+            pipeline.set_progress_bar_config(disable=True)
+            self._pipelines[model_dir] = pipeline
         return self._pipelines[model_dir]
 
     def call(self, model_dir: Path, request: Request, output_type: str) -> object:
