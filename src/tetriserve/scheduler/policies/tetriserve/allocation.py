@@ -33,7 +33,7 @@ class StepCurve:
         """The curve of a size over the degrees that fit the machine."""
         step_s = {degree: cost.step_s(size, degree) for degree in cost.degrees if degree <= num_devices}
         points = sorted((seconds, degree * seconds) for degree, seconds in step_s.items())
-        return cls(step_s, min(step_s.values()), _lower_hull(points))
+        return cls(step_s, min(step_s.values()), lower_hull(points))
 
     def least_gpu_s(self, num_steps: int, budget_s: float) -> float:
         """Least GPU time of steps within a budget if steps could be split; too small a budget is ignored."""
@@ -75,7 +75,7 @@ def _num_fast_steps(num_steps: int, budget_s: float, slow_s: float, fast_s: floa
     return num_fast if 0 < num_fast < num_steps else None
 
 
-def _lower_hull(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+def lower_hull(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     """From the fastest point down to the cheapest; convex, so the next GPU second always buys less time."""
     hull: list[tuple[float, float]] = []
     for x, y in points:

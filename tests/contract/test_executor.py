@@ -1,0 +1,117 @@
+"""What the scheduler relies on, whoever does the work (see core/executor.py)."""
+
+from itertools import pairwise
+
+from contract.harness import FAILING_ID, Harness
+from tetriserve.core.chunk import Stage
+from tetriserve.core.events import ChunkDone, ChunkFailed
+
+EPSILON_S = 1e-6
+
+
+def test_the_number_of_devices_is_known(harness: Harness) -> None:
+    assert harness.executor.num_devices == 4
+
+
+def test_every_chunk_ends_in_one_event(harness: Harness) -> None:
+    chunks = harness.image("a", ((0, 1), 2), ((0, 1, 2, 3), 2))
+    harness.submit(*chunks)
+    harness.settle()
+    ends = harness.ends()
+    assert set(ends) == {chunk.chunk_id for chunk in chunks}
+    for end in ends.values():
+        assert isinstance(end, ChunkDone)
+        assert end.started_s <= end.finished_s
+
+
+def test_submit_returns_before_the_work_is_done(harness: Harness) -> None:
+    harness.submit(*harness.image("a", ((0,), 4)))
+    assert len(harness.ends()) < 3
+    harness.settle()
+    assert len(harness.ends()) == 3
+
+
+def test_a_device_runs_its_chunks_in_order(harness: Harness) -> None:
+    chunks = [*harness.image("a", ((0, 1), 4)), *harness.image("b", ((0, 1), 4)), *harness.image("c", ((0,), 4))]
+    harness.submit(*chunks)
+    harness.settle()
+    assert_in_order(harness, [chunk.chunk_id for chunk in chunks])
+
+
+def test_a_request_runs_its_chunks_in_order_on_different_devices(harness: Harness) -> None:
+    chunks = harness.image("a", ((0,), 1), ((2, 3), 1), ((1,), 1), ((0, 1, 2, 3), 1))
+    harness.submit(*chunks)
+    harness.settle()
+    assert_in_order(harness, [chunk.chunk_id for chunk in chunks])
+
+
+def test_a_group_waits_for_all_its_devices(harness: Harness) -> None:
+    first, wide = harness.image("a", ((3,), 4)), harness.image("b", ((0, 1, 2, 3), 4))
+    harness.submit(*first, *wide)
+    harness.settle()
+    ends = harness.ends()
+    assert ends[wide[1].chunk_id].started_s >= ends[first[-1].chunk_id].finished_s - EPSILON_S
+
+
+def test_chunks_can_be_queued_while_others_run(harness: Harness) -> None:
+    chunks = harness.image("a", ((0, 1), 2), ((2, 3), 2))
+    for chunk in chunks:
+        harness.submit(chunk)
+    harness.settle()
+    assert_in_order(harness, [chunk.chunk_id for chunk in chunks])
+
+
+def test_two_requests_take_steps_together(harness: Harness) -> None:
+    encode = [harness.chunk(Stage.ENCODE, (id_,), (0,)) for id_ in ("a", "b")]
+    both = harness.chunk(Stage.DENOISE, ("a", "b"), (0,), range(4))
+    decode = [harness.chunk(Stage.DECODE, (id_,), (0,)) for id_ in ("a", "b")]
+    harness.submit(*encode, both, *decode)
+    harness.settle()
+    assert all(isinstance(end, ChunkDone) for end in harness.ends().values())
+    assert len(harness.ends()) == 5
+
+
+def test_a_failing_request_touches_no_other(harness: Harness) -> None:
+    """Its chunk ends as failed, chunks queued behind it get their event too, and the device is well."""
+    bad, good = harness.image(FAILING_ID, ((0,), 4)), harness.image("good", ((0,), 4))
+    harness.submit(*bad, *good)
+    harness.settle()
+    ends = harness.ends()
+    assert set(ends) == {chunk.chunk_id for chunk in (*bad, *good)}
+    failed = ends[bad[1].chunk_id]
+    assert isinstance(failed, ChunkFailed)
+    assert failed.failed_ids == (FAILING_ID,)
+    assert failed.code
+    assert failed.message
+    assert all(isinstance(ends[chunk.chunk_id], ChunkDone) for chunk in good)
+
+
+def test_lost_workers_void_what_is_in_flight_and_are_replaced(harness: Harness) -> None:
+    chunks = harness.image("a", ((0, 1), 4))
+    harness.submit(*chunks)
+    harness.lose_device(1)
+    harness.settle()
+    (loss,) = harness.losses()
+    assert 1 in loss.devices
+    assert loss.message
+    before = len(harness.ends())
+    again = harness.image("a", ((0, 1), 4))
+    harness.submit(*again)
+    harness.settle()
+    assert len(harness.ends()) == before + len(again)
+    assert all(isinstance(harness.ends()[chunk.chunk_id], ChunkDone) for chunk in again)
+
+
+def test_a_request_can_be_released_and_come_again(harness: Harness) -> None:
+    for _ in range(2):
+        harness.submit(*harness.image("a", ((0,), 4)))
+        harness.settle()
+        harness.executor.release("a")
+    harness.executor.release("never seen")
+    assert len(harness.ends()) == 6
+
+
+def assert_in_order(harness: Harness, chunk_ids: list[int]) -> None:
+    ends = harness.ends()
+    for former, latter in pairwise(chunk_ids):
+        assert ends[latter].started_s >= ends[former].finished_s - EPSILON_S

@@ -1,0 +1,190 @@
+"""What holds for every policy, every machine and every workload."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.builders import LARGE, make_cost, make_request, make_scheduler, requests_strategy, run
+from tetriserve.core.blocks import is_block
+from tetriserve.core.chunk import Chunk, Stage
+from tetriserve.core.commands import Submit
+from tetriserve.core.events import ChunkDone, ChunkFailed, WorkersLost
+from tetriserve.core.request import Request
+from tetriserve.scheduler.config import SchedulerConfig, TetriServeConfig
+from tetriserve.sim.clock import VirtualClock
+from tetriserve.sim.executor import Faults
+from tetriserve.sim.simulate import Simulation, SimulationResult
+
+EPSILON_S = 1e-9
+Case = tuple[str, SchedulerConfig]
+TETRISERVE = ("tetriserve", SchedulerConfig())
+CASES = st.sampled_from(
+    [
+        ("fixed-sp1", SchedulerConfig()),
+        ("rssp", SchedulerConfig()),
+        TETRISERVE,
+        TETRISERVE,
+        TETRISERVE,
+        ("tetriserve", SchedulerConfig(ahead_s=0.0)),
+        ("tetriserve", SchedulerConfig(ahead_s=0.1)),
+        ("tetriserve", SchedulerConfig(tetriserve=TetriServeConfig(elastic=False, backfill=False, placement=False))),
+        ("tetriserve", SchedulerConfig(tetriserve=TetriServeConfig(elastic=False))),
+        ("tetriserve", SchedulerConfig(tetriserve=TetriServeConfig(round_s=0.05))),
+        ("tetriserve", SchedulerConfig(tetriserve=TetriServeConfig(step_granularity=1, slip=0.0))),
+    ]
+)
+MACHINES = st.sampled_from([1, 2, 3, 4, 6, 8])
+STAGES = st.sampled_from([(0.0, 0.0, 0.0), (0.01, 0.03, 0.002), (0.5, 0.4, 0.0)])
+NOISE = st.sampled_from([0.0, 0.0, 0.01, 0.3])
+
+
+class ShuffledClock(VirtualClock):
+    """Events of one instant and rank come in a random order."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._random = random.Random(seed)
+
+    def call_at(self, at_s: float, rank: int, call: Callable[[], None]) -> None:
+        self._sequence = self._random.getrandbits(60)
+        super().call_at(at_s, rank, call)
+
+
+def assert_sound(result: SimulationResult, requests: list[Request], num_devices: int) -> None:
+    """Every request ends once with all its steps, and the executed schedule breaks no rule."""
+    assert sorted(outcome.request.request_id for outcome in result.outcomes) == sorted(r.request_id for r in requests)
+    for outcome in result.outcomes:
+        assert outcome.error is None
+        assert len(outcome.degrees) == outcome.request.num_inference_steps
+    by_device, by_request = defaultdict(list), defaultdict(list)
+    for done in sorted(result.chunks, key=lambda done: done.chunk.chunk_id):
+        assert is_block(done.chunk.devices)
+        assert done.chunk.devices[-1] < num_devices
+        for device in done.chunk.devices:
+            by_device[device].append(done)
+        for request_id in done.chunk.request_ids:
+            by_request[request_id].append(done)
+    for line in (*by_device.values(), *by_request.values()):
+        for former, latter in pairwise(line):
+            assert latter.started_s >= former.finished_s - EPSILON_S
+    for request in requests:
+        assert_stages(request, [done.chunk for done in by_request[request.request_id]])
+        assert by_request[request.request_id][0].started_s >= request.arrival_s
+
+
+def assert_stages(request: Request, chunks: list[Chunk]) -> None:
+    encode, *steps, decode = chunks
+    assert encode.stage is Stage.ENCODE
+    assert decode.stage is Stage.DECODE
+    assert encode.devices == steps[0].devices[:1]
+    assert decode.devices == steps[-1].devices[:1]
+    at = 0
+    for chunk in steps:
+        assert chunk.stage is Stage.DENOISE
+        assert chunk.first_steps == (at,)
+        at += chunk.num_steps
+    assert at == request.num_inference_steps
+
+
+@given(requests_strategy(), CASES, MACHINES, STAGES, NOISE)
+@settings(max_examples=120, deadline=None)
+def test_every_schedule_is_sound(
+    requests: list[Request], case: Case, num_devices: int, stages: tuple[float, ...], noise_cv: float
+) -> None:
+    cost = make_cost(num_devices, *stages)
+    result, _ = run(requests, case[0], num_devices, cost, case[1], Faults(noise_cv, 7))
+    assert_sound(result, requests, num_devices)
+
+
+@given(requests_strategy(8), CASES, MACHINES, st.integers(0, 5))
+@settings(max_examples=40, deadline=None)
+def test_order_of_equal_events_never_matters(requests: list[Request], case: Case, num_devices: int, seed: int) -> None:
+    cost = make_cost(num_devices, 0.01, 0.03, 0.002)
+    plain, _ = run(requests, case[0], num_devices, cost, case[1])
+    shuffled = random.Random(seed).sample(requests, len(requests))
+    other, _ = run(shuffled, case[0], num_devices, cost, case[1], clock=ShuffledClock(seed))
+    assert sorted(plain.outcomes, key=str) == sorted(other.outcomes, key=str)
+    assert sorted(plain.chunks, key=str) == sorted(other.chunks, key=str)
+
+
+@given(requests_strategy(8), CASES, MACHINES, NOISE)
+@settings(max_examples=30, deadline=None)
+def test_the_same_log_gives_the_same_commands(
+    requests: list[Request], case: Case, num_devices: int, noise_cv: float
+) -> None:
+    cost = make_cost(num_devices, 0.01, 0.03, 0.002)
+    _, scheduler = run(requests, case[0], num_devices, cost, case[1], Faults(noise_cv, 1))
+    replayed = make_scheduler(case[0], cost, num_devices, case[1])
+    for event, now_s, commands in scheduler.log:
+        assert replayed.on(event, now_s) == commands
+
+
+@given(requests_strategy(), CASES, MACHINES, NOISE)
+@settings(max_examples=40, deadline=None)
+def test_a_device_holds_one_denoise_chunk_behind_the_running_one(
+    requests: list[Request], case: Case, num_devices: int, noise_cv: float
+) -> None:
+    _, scheduler = run(requests, case[0], num_devices, make_cost(num_devices, 0.01, 0.03), case[1], Faults(noise_cv, 1))
+    queues: dict[int, list[Chunk]] = defaultdict(list)
+    for event, _, commands in scheduler.log:
+        if isinstance(event, ChunkDone):
+            for queue in queues.values():
+                queue[:] = [chunk for chunk in queue if chunk.chunk_id != event.chunk_id]
+        for command in commands:
+            if isinstance(command, Submit):
+                for chunk in command.chunks:
+                    for device in chunk.devices:
+                        queues[device].append(chunk)
+        for queue in queues.values():
+            assert sum(chunk.stage is Stage.DENOISE for chunk in queue[1:]) <= 1
+
+
+@given(
+    requests_strategy(8),
+    CASES,
+    MACHINES,
+    st.lists(st.tuples(st.floats(0, 3), st.integers(0, 7)), max_size=4),
+    st.sets(st.integers(0, 7), max_size=2),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_request_ends_once_whatever_fails(
+    requests: list[Request], case: Case, num_devices: int, losses: list[tuple[float, int]], failing: set[int]
+) -> None:
+    def lose_workers(simulation: Simulation) -> None:
+        for at_s, device in losses:
+            dead = (device % num_devices,)
+            simulation.clock.call_at(at_s, WorkersLost.rank, lambda dead=dead: simulation.executor.lose_workers(dead))
+
+    faults = Faults(failing_ids=frozenset(f"r{index:02d}" for index in failing))
+    result, scheduler = run(
+        requests, case[0], num_devices, make_cost(num_devices, 0.01), case[1], faults, None, lose_workers
+    )
+    assert scheduler.num_unfinished == 0
+    assert sorted(outcome.request.request_id for outcome in result.outcomes) == sorted(r.request_id for r in requests)
+    for outcome in result.outcomes:
+        if outcome.error is None:
+            assert len(outcome.degrees) == outcome.request.num_inference_steps
+            assert outcome.request.request_id not in faults.failing_ids
+        else:
+            assert outcome.error_code in {"engine_error", "worker_lost"}
+            assert not outcome.met_deadline
+
+
+@pytest.mark.parametrize("policy", ["fixed-sp1", "fixed-sp2", "fixed-sp4", "fixed-sp8", "rssp", "tetriserve"])
+def test_under_overload_everything_ends(policy: str) -> None:
+    requests = [make_request(f"r{i:03d}", LARGE, 10, 0.05 * i, 1.5) for i in range(60)]
+    requests += [replace(request, request_id=f"s{request.request_id}") for request in requests]
+    result, _ = run(requests, policy)
+    assert_sound(result, requests, 8)
+
+
+def test_failed_events_are_not_counted_as_steps() -> None:
+    result, scheduler = run([make_request("a")], faults=Faults(failing_ids=("a",)))
+    assert any(isinstance(event, ChunkFailed) for event, _, _ in scheduler.log)
+    assert result.outcomes[0].degrees == ()

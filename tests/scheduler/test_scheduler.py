@@ -1,0 +1,271 @@
+"""The state machine, event by event."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scheduler.builders import MEDIUM, SMALL, make_cost, make_request, make_scheduler, run
+from tetriserve.core.chunk import Chunk, Stage
+from tetriserve.core.commands import Complete, Submit, WakeAt
+from tetriserve.core.events import Arrived, ChunkDone, ChunkFailed, Event, Tick, WorkersLost
+from tetriserve.scheduler.config import SchedulerConfig
+from tetriserve.scheduler.scheduler import Scheduler
+from tetriserve.scheduler.view import Assignment, Plan, Policy, View
+
+
+class Driver:
+    """Sends events and keeps the chunks that were submitted."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.now_s = 0.0
+        self.chunks: list[Chunk] = []
+        self.completed = []
+        self.wakes: list[float] = []
+
+    def send(self, event: Event) -> None:
+        for command in self.scheduler.on(event, self.now_s):
+            match command:
+                case Submit(chunks):
+                    self.chunks.extend(chunks)
+                case Complete(outcome):
+                    self.completed.append(outcome)
+                case WakeAt(at_s):
+                    self.wakes.append(at_s)
+
+    def arrive(self, *request_ids: str, **wishes: Any) -> None:
+        for request_id in request_ids:
+            self.send(Arrived(make_request(request_id, arrival_s=self.now_s, **wishes)))
+        self.send(Tick())
+
+    def done(self, chunk: Chunk, seconds: float = 1.0) -> None:
+        self.now_s += seconds
+        self.send(ChunkDone(chunk.chunk_id, self.now_s - seconds, self.now_s))
+
+    def fail(self, chunk: Chunk, *failed: str, code: str = "out_of_memory") -> None:
+        self.now_s += 1
+        self.send(ChunkFailed(chunk.chunk_id, self.now_s - 1, self.now_s, failed, code, "no memory left"))
+
+
+def fifo(num_devices: int = 2, **config: float) -> Driver:
+    return Driver(make_scheduler("fixed-sp1", make_cost(num_devices), num_devices, SchedulerConfig(**config)))
+
+
+def steps_policy(num_steps: int, *ids: str) -> Policy:
+    """All the named requests that wait, as one batch on device 0."""
+
+    def policy(view: View, memory: None) -> tuple[Plan, None]:
+        waiting = tuple(r.request_id for r in view.requests if r.request_id in ids)
+        batch = (Assignment(waiting, (0,), num_steps),) if waiting and 0 in view.available() else ()
+        return Plan(batch), memory
+
+    return policy
+
+
+def test_a_request_becomes_an_encoding_its_steps_and_a_decoding() -> None:
+    driver = fifo()
+    driver.arrive("a")
+    assert [chunk.stage for chunk in driver.chunks] == [Stage.ENCODE, Stage.DENOISE, Stage.DECODE]
+    assert driver.chunks[1].first_steps == (0,)
+    assert driver.chunks[1].num_steps == 10
+    for chunk in driver.chunks:
+        assert driver.completed == []
+        driver.done(chunk)
+    (outcome,) = driver.completed
+    assert outcome.error is None
+    assert outcome.degrees == (1,) * 10
+    assert (outcome.finished_s, outcome.queue_s, outcome.gpu_seconds) == (3.0, 0.0, 3.0)
+    assert driver.scheduler.num_unfinished == 0
+
+
+def test_planning_waits_for_the_tick_that_ends_the_instant() -> None:
+    driver = fifo()
+    driver.send(Arrived(make_request("a")))
+    driver.send(Arrived(make_request("b")))
+    assert driver.chunks == []
+    assert driver.wakes == [0.0]
+    driver.send(Tick())
+    assert {chunk.request_ids for chunk in driver.chunks} == {("a",), ("b",)}
+
+
+def test_the_next_chunk_is_committed_before_the_running_one_ends() -> None:
+    """One device, two images of ten 80 ms steps: the second is queued 5 ms before the first one's predicted end."""
+    driver = fifo(1)
+    driver.arrive("a", "b")
+    driver.done(driver.chunks[0], 0.0)
+    driver.send(Tick())
+    assert len(driver.chunks) == 3
+    assert driver.wakes[-1] == pytest.approx(0.8 - 0.005)
+    driver.now_s = driver.wakes[-1]
+    driver.send(Tick())
+    assert [chunk.request_ids[0] for chunk in driver.chunks] == ["a"] * 3 + ["b"] * 3
+
+
+def test_no_device_waits_for_the_scheduler_in_a_busy_simulation() -> None:
+    requests = [make_request(f"r{i:02d}", MEDIUM) for i in range(20)]
+    result, _ = run(requests, "fixed-sp2", 8)
+    assert result.gpu_utilization == pytest.approx(1.0)
+
+
+def test_a_third_chunk_waits_until_the_first_has_ended() -> None:
+    driver = fifo(1, ahead_s=100.0)
+    driver.arrive("a", "b", "c")
+    driver.done(driver.chunks[0], 0.0)
+    driver.send(Tick())
+    driver.send(Tick())
+    assert {chunk.request_ids[0] for chunk in driver.chunks} == {"a", "b"}
+    for chunk in driver.chunks[1:4]:
+        driver.done(chunk)
+    driver.send(Tick())
+    assert {chunk.request_ids[0] for chunk in driver.chunks} == {"a", "b", "c"}
+
+
+def test_a_failed_request_is_completed_after_its_last_chunk_and_others_go_on() -> None:
+    driver = fifo()
+    driver.arrive("a", "b")
+    of_a = [chunk for chunk in driver.chunks if chunk.request_ids == ("a",)]
+    of_b = [chunk for chunk in driver.chunks if chunk.request_ids == ("b",)]
+    driver.done(of_a[0])
+    driver.fail(of_a[1], "a")
+    assert driver.completed == []
+    driver.fail(of_a[2], "a", code="no_latents")
+    (failed,) = driver.completed
+    assert (failed.error_code, failed.error, failed.degrees) == ("out_of_memory", "no memory left", ())
+    for chunk in of_b:
+        driver.done(chunk)
+    assert driver.completed[1].error is None
+
+
+def test_a_failed_request_gets_no_further_chunk() -> None:
+    scheduler = Scheduler(steps_policy(2, "a"), make_cost(1), 1, SchedulerConfig(ahead_s=0.0))
+    driver = Driver(scheduler)
+    driver.arrive("a")
+    driver.fail(driver.chunks[0], "a")
+    driver.done(driver.chunks[1])
+    driver.send(Tick())
+    assert len(driver.chunks) == 2
+    assert driver.completed[0].error_code == "out_of_memory"
+
+
+def test_in_a_batch_only_the_failed_member_ends() -> None:
+    driver = Driver(Scheduler(steps_policy(4, "a", "b"), make_cost(1), 1))
+    driver.arrive("a", "b", size=SMALL, num_steps=4)
+    encode_a, encode_b, steps, decode_a, decode_b = driver.chunks
+    assert steps.request_ids == ("a", "b")
+    assert steps.first_steps == (0, 0)
+    driver.done(encode_a)
+    driver.done(encode_b)
+    driver.fail(steps, "a")
+    driver.done(decode_a)
+    driver.done(decode_b)
+    by_id = {outcome.request.request_id: outcome for outcome in driver.completed}
+    assert by_id["a"].error_code == "out_of_memory"
+    assert by_id["b"].error is None
+    assert by_id["b"].gpu_seconds == pytest.approx(1 + 0.5 + 1)
+
+
+def test_lost_workers_void_everything_and_all_begin_again() -> None:
+    driver = fifo()
+    driver.arrive("a", "b")
+    voided = list(driver.chunks)
+    driver.done(voided[0])
+    driver.send(WorkersLost((0,), "died"))
+    driver.send(Tick())
+    again = driver.chunks[len(voided) :]
+    assert {chunk.request_ids for chunk in again} == {("a",), ("b",)}
+    assert [chunk.stage for chunk in again if chunk.request_ids == ("a",)] == list(Stage)
+    driver.done(voided[1])  # a straggler from before the loss
+    for chunk in again:
+        driver.done(chunk)
+    assert [outcome.error for outcome in driver.completed] == [None, None]
+
+
+def test_a_request_that_was_running_in_three_losses_is_failed_and_one_that_waited_is_not() -> None:
+    driver = fifo(1)
+    driver.arrive("killer", "waits")
+    for _ in range(3):
+        driver.send(WorkersLost((0,), "exit code 9"))
+        driver.send(Tick())
+    (failed,) = driver.completed
+    assert failed.request.request_id == "killer"
+    assert failed.error_code == "worker_lost"
+    assert "exit code 9" in failed.error
+    assert driver.chunks[-1].request_ids == ("waits",)
+
+
+def test_a_request_already_failing_is_completed_by_a_loss() -> None:
+    driver = fifo(1)
+    driver.arrive("a")
+    driver.fail(driver.chunks[0], "a")
+    driver.send(WorkersLost((0,), "died"))
+    assert driver.completed[0].error_code == "out_of_memory"
+
+
+def test_predictions_follow_what_really_happened() -> None:
+    """A chunk that ends late moves the time at which the device is asked for again."""
+    driver = fifo(1)
+    driver.arrive("a", "b")
+    driver.done(driver.chunks[0], 0.3)
+    driver.send(Tick())
+    assert driver.wakes[-1] == pytest.approx(0.3 + 0.8 - 0.005)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "complaint"),
+    [
+        (Assignment(("a",), (1, 2), 1), "aligned"),
+        (Assignment(("a",), (2,), 1), "exceed"),
+        (Assignment(("z",), (0,), 1), "not known"),
+        (Assignment(("a",), (0,), 11), "steps"),
+        (Assignment(("a",), (0,), 0), "steps"),
+        (Assignment((), (0,), 1), "without requests"),
+        (Assignment(("a", "a"), (0,), 1), "twice"),
+        (Assignment(("a", "b"), (0,), 1), "unequal"),
+    ],
+)
+def test_a_plan_that_breaks_a_rule_is_a_bug(assignment: Assignment, complaint: str) -> None:
+    scheduler = Scheduler(lambda view, memory: (Plan((assignment,)), None), make_cost(2), 2)
+    scheduler.on(Arrived(make_request("a")), 0.0)
+    scheduler.on(Arrived(make_request("b", SMALL)), 0.0)
+    with pytest.raises(AssertionError, match=complaint):
+        scheduler.on(Tick(), 0.0)
+
+
+def test_a_device_booked_twice_is_a_bug() -> None:
+    plan = Plan((Assignment(("a",), (0,), 1), Assignment(("b",), (0, 1), 1)))
+    scheduler = Scheduler(lambda view, memory: (plan, None), make_cost(2), 2)
+    for request_id in ("a", "b"):
+        scheduler.on(Arrived(make_request(request_id)), 0.0)
+    with pytest.raises(AssertionError, match="booked twice"):
+        scheduler.on(Tick(), 0.0)
+
+
+def test_a_policy_that_waits_forever_is_a_bug() -> None:
+    scheduler = Scheduler(lambda view, memory: (Plan(), None), make_cost(1), 1)
+    scheduler.on(Arrived(make_request("a")), 0.0)
+    with pytest.raises(AssertionError, match="forever"):
+        scheduler.on(Tick(), 0.0)
+
+
+def test_the_same_id_can_come_again_after_its_end() -> None:
+    driver = fifo(1)
+    for _ in range(2):
+        driver.arrive("a")
+        for chunk in driver.chunks[-3:]:
+            driver.done(chunk)
+    assert len(driver.completed) == 2
+
+
+def test_equal_arrivals_are_served_in_order_of_id() -> None:
+    driver = fifo(1)
+    driver.arrive("b", "a")
+    assert driver.chunks[0].request_ids == ("a",)
+
+
+def test_outcome_counts_devices() -> None:
+    result, _ = run([make_request("a", MEDIUM, 10)], "fixed-sp4", 4, make_cost(4, 0.1, 0.2))
+    (outcome,) = result.outcomes
+    assert outcome.gpu_seconds == pytest.approx(0.1 + 10 * 0.03 * 4 + 0.2)
+    assert outcome.latency_s == pytest.approx(0.1 + 10 * 0.03 + 0.2)
+    assert replace(outcome.request, deadline_s=0.7).deadline_s >= outcome.finished_s
