@@ -19,6 +19,7 @@ class Reference:
     """Stock diffusers on the same directory; remembers what it has made."""
 
     def __init__(self, device: str = "cpu") -> None:
+        torch.set_num_threads(1)  # more would fight with the workers for the cores
         self._device = device
         self._pipelines: dict[Path, FluxPipeline] = {}
         self._images: dict[tuple[Path, Request], np.ndarray] = {}
