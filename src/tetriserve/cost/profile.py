@@ -81,7 +81,7 @@ class Profile:
             stages = tuple(StageTime(**{**stage, "stage": Stage(stage["stage"])}) for stage in raw.pop("stages", ()))
             _check(entries, stages)
             return cls(entries=entries, stages=stages, **raw)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ConfigurationError(f"{source}: not a usable profile: {error}") from error
 
     @classmethod

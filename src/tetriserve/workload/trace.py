@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError
+from tetriserve.core.params import MAX_PROMPT_CHARS, MAX_SLO_S, MAX_STEPS
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
 
-MAX_STEPS = 1000
 MAX_ID_LENGTH = 128
 
 
@@ -66,7 +66,7 @@ def read_trace(path: Path) -> tuple[TraceEntry, ...]:
             entry = _parse(line)
             if entry.request_id in entries:
                 raise ValueError(f"request_id {entry.request_id!r} occurs twice")
-        except (ValueError, InvalidRequestError) as error:
+        except (ValueError, RecursionError, InvalidRequestError) as error:
             raise ConfigurationError(f"{path}, line {number}: {error}") from error
         entries[entry.request_id] = entry
     if not entries:
@@ -79,18 +79,15 @@ def _parse(line: str) -> TraceEntry:
     if not isinstance(raw, dict):
         raise ValueError(f"{line[:40]!r} is not an object")
     _check_names(raw)
-    for name in ("request_id", "prompt"):
-        if not isinstance(raw[name], str):
-            raise ValueError(f"{name} is {raw[name]!r}, must be a string")
-    if not 0 < len(raw["request_id"]) <= MAX_ID_LENGTH:
-        raise ValueError(f"request_id has {len(raw['request_id'])} characters, must have 1 to {MAX_ID_LENGTH}")
+    _check_text(raw, "request_id", MAX_ID_LENGTH)
+    _check_text(raw, "prompt", MAX_PROMPT_CHARS)
     Size.parse(f"{_integer(raw, 'width')}x{_integer(raw, 'height')}")
     if not 1 <= _integer(raw, "num_inference_steps") <= MAX_STEPS:
         raise ValueError(f"num_inference_steps is {raw['num_inference_steps']}, must be 1 to {MAX_STEPS}")
     if _number(raw, "arrival_s") < 0:
         raise ValueError(f"arrival_s is {raw['arrival_s']}, must be at least 0")
-    if _number(raw, "slo_s") <= 0:
-        raise ValueError(f"slo_s is {raw['slo_s']}, must be greater than 0")
+    if not 0 < _number(raw, "slo_s") <= MAX_SLO_S:
+        raise ValueError(f"slo_s is {raw['slo_s']}, must be above 0 and at most {MAX_SLO_S}")
     return TraceEntry(**raw)
 
 
@@ -102,6 +99,14 @@ def _check_names(raw: dict[str, Any]) -> None:
     for name in raw:
         if name not in names:
             raise ValueError(f"{name[:40]!r} is not a field; there are {', '.join(names)}")
+
+
+def _check_text(raw: dict[str, Any], name: str, most: int) -> None:
+    value = raw[name]
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {value!r}, must be a string")
+    if not 0 < len(value) <= most:
+        raise ValueError(f"{name} has {len(value)} characters, must have 1 to {most}")
 
 
 def _integer(raw: dict[str, Any], name: str) -> int:
