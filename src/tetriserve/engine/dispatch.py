@@ -32,6 +32,7 @@ class Dispatcher:
         self._images: dict[str, Image] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
         self._num_losses = 0
+        self._was_ready = False
         self.failed: TetriServeError | None = None
 
     def submit(self, batch: Sequence[Work]) -> None:
@@ -43,8 +44,11 @@ class Dispatcher:
                 raise self.failed
             if self._workers is None:
                 self._backlog.extend(batch)
-            else:
-                self._dispatch(self._workers, batch)
+                return
+            runnable = without_void(batch, self._placement)
+            if len(runnable) < len(batch) and self._num_losses == 0:
+                raise EngineError("a chunk of a request that has not been encoded")
+            self._dispatch(self._workers, runnable)
 
     def release(self, request_id: str) -> None:
         """Forget a request everywhere."""
@@ -67,8 +71,9 @@ class Dispatcher:
         """Workers are ready: give them what has waited."""
         with self._lock:
             self._workers = workers
+            self._was_ready = True
             batch, self._backlog = newest(self._backlog), []
-            self._dispatch(workers, batch)
+            self._dispatch(workers, without_void(batch, self._placement))
 
     def report(self, rank: int, report: Finished) -> None:
         """A rank has done its part of a chunk."""
@@ -101,14 +106,11 @@ class Dispatcher:
         with self._lock:
             self.failed = error
             self._backlog.clear()
-        if self._num_losses > 0:
+        if self._was_ready:
             self._on_event(WorkersLost(tuple(range(self._num_devices)), str(error)))
 
     def _dispatch(self, workers: Workers, batch: Sequence[Work]) -> None:
-        runnable = without_void(batch, self._placement)
-        if len(runnable) < len(batch) and self._num_losses == 0:
-            raise EngineError("a chunk of a request that has not been encoded")
-        for entry in self._placement.order(runnable):
+        for entry in self._placement.order(batch):
             if isinstance(entry, HandOver):
                 _send_handover(workers, entry)
             else:

@@ -56,12 +56,15 @@ class Supervisor:
         self._settled.wait()
         if self._dispatcher.failed is not None:
             raise self._dispatcher.failed
+        if self._stopping:
+            raise EngineError("the workers were stopped before they were ready")
 
     def stop(self) -> None:
         """End the workers and the thread. Any thread may call this, more than once."""
         if not self._stopping:
             self._stopping = True
             self._waker.send_bytes(b"stop")
+            self._settled.set()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(STOP_PATIENCE_S)
 
