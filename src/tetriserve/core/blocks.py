@@ -4,12 +4,16 @@ Source: the buddy system (Knowlton 1965). Placed in descending order, powers of 
 of devices always fit, and a rank belongs to only log2(N) + 1 blocks.
 """
 
+from functools import cache
 
+
+@cache
 def degrees(num_devices: int) -> tuple[int, ...]:
     """The degrees of parallelism `num_devices` allow: 1, 2, 4, ... Six devices allow 1, 2 and 4."""
     return tuple(1 << i for i in range(num_devices.bit_length())) if num_devices > 0 else ()
 
 
+@cache
 def aligned_blocks(num_devices: int, degree: int) -> tuple[tuple[int, ...], ...]:
     """All blocks of `degree` devices that start at a multiple of `degree`, in ascending order."""
     return tuple(tuple(range(start, start + degree)) for start in range(0, num_devices - degree + 1, degree))

@@ -1,6 +1,6 @@
 """The life of one request, from arrival to outcome. Source: TetriServe §3 (request tracker)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.outcome import Outcome
@@ -43,9 +43,9 @@ class TrackedRequest:
         """What policies see; `ready_s` is None when nothing of it is in flight."""
         if ready_s is not None:
             self._view = None
-            return replace(self._make_view(), ready_s=ready_s)
+            return self._make_view(ready_s)
         if self._view is None:
-            self._view = self._make_view()
+            self._view = self._make_view(self.request.arrival_s)
         return self._view
 
     def commit(self, chunk: Chunk) -> None:
@@ -90,14 +90,14 @@ class TrackedRequest:
             error=message,
         )
 
-    def _make_view(self) -> RequestView:
+    def _make_view(self, ready_s: float) -> RequestView:
         return RequestView(
             request_id=self.request.request_id,
             size=self.request.size,
             arrival_s=self.request.arrival_s,
             deadline_s=self.request.deadline_s,
             remaining_steps=self.remaining_steps,
-            ready_s=self.request.arrival_s,
+            ready_s=ready_s,
             last_devices=self.devices,
             encode_s=0.0 if self.encode_committed else self.encode_s,
             decode_s=self.decode_s,

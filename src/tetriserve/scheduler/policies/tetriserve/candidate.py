@@ -13,11 +13,6 @@ class Round:
     start_s: float
     end_s: float
 
-    @property
-    def length_s(self) -> float:
-        """Seconds from start to end."""
-        return self.end_s - self.start_s
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:

@@ -6,6 +6,7 @@ machine in pieces, and ties go to the least GPU time in sum (see docs/scheduler.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tetriserve.scheduler.policies.tetriserve.candidate import Candidate, Round
 from tetriserve.scheduler.view import TOLERANCE_S
@@ -58,7 +59,7 @@ def _option(candidate: Candidate, round_: Round, degree: int, num_steps: int) ->
 
 def pack(groups: Sequence[Sequence[Option]], limits: Mapping[int, int]) -> tuple[Option, ...]:
     """One option of each group: the greatest sum of values whose degrees all find a block. Ties go to the first."""
-    moves = _moves({option.degree for group in groups for option in group}, limits)
+    moves = _moves(frozenset(option.degree for group in groups for option in group), tuple(limits.items()))
     values = [0.0] + [IMPOSSIBLE] * (len(moves[0]) - 1)
     trail: list[list[tuple[Option, int]]] = []
     for group in groups:
@@ -79,14 +80,15 @@ def pack(groups: Sequence[Sequence[Option]], limits: Mapping[int, int]) -> tuple
     return tuple(reversed(chosen))
 
 
-def _moves(degrees: set[int], limits: Mapping[int, int]) -> dict[int, list[int]]:
+@lru_cache(maxsize=1024)
+def _moves(degrees: frozenset[int], limits: tuple[tuple[int, int], ...]) -> dict[int, list[int]]:
     """For each degree and state, the state after taking a block more; -1 if there is no room.
 
     A state counts the devices taken, and those taken by blocks of at least k for each k at which the free
     blocks, not the number of devices, are the bound. A whole machine has no such k: states are device counts.
     """
-    total = limits.get(1, 0)
-    bounds = [(1, total)] + [(k, limit) for k, limit in limits.items() if limit < total // k * k]
+    total = dict(limits).get(1, 0)
+    bounds = [(1, total)] + [(k, limit) for k, limit in limits if limit < total // k * k]
     states: dict[tuple[int, ...], int] = {(0,) * len(bounds): 0}
     moves: dict[int, list[int]] = {degree: [] for degree in sorted(degrees | {0})}
     queue = list(states)
