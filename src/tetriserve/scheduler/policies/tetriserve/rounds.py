@@ -50,7 +50,7 @@ def tetriserve(cost: CostModel, num_devices: int, config: TetriServeConfig) -> P
 def round_length_s(cost: CostModel, config: TetriServeConfig) -> float:
     """The length of a round in seconds: some steps of the largest size at its fastest degree.
 
-    Source: TetriServe §5 (step granularity); differs: the paper does not say of which size and degree.
+    Source: TetriServe (step granularity); differs: the paper does not say of which size and degree.
     """
     if config.round_s is not None:
         return config.round_s
