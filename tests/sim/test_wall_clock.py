@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 
 from scheduler.builders import make_cost, make_request
-
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.events import Event
 from tetriserve.sim.executor import SimulatedExecutor
