@@ -33,7 +33,8 @@ class Reference:
 
     def pipeline(self, model_dir: Path) -> FluxPipeline:
         if model_dir not in self._pipelines:
-            pipeline = FluxPipeline.from_pretrained(model_dir, local_files_only=True).to(self._device)
+            pipeline = FluxPipeline.from_pretrained(model_dir, dtype=torch.float32, local_files_only=True)
+            pipeline.to(self._device)
             pipeline.set_progress_bar_config(disable=True)
             self._pipelines[model_dir] = pipeline
         return self._pipelines[model_dir]
