@@ -8,6 +8,6 @@ import pytest
 @pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A FLUX checkpoint with random weights whose images take a fraction of a second."""
-    from parity.checkpoint import write_checkpoint  # noqa: PLC0415 most tests need no torch
+    from parity.checkpoint import write_checkpoint
 
     return write_checkpoint(tmp_path_factory.mktemp("model") / "tiny", guidance="true_cfg")
