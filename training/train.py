@@ -1,0 +1,111 @@
+"""Train the embedded model in pieces: first the autoencoder, then text encoders and transformer.
+
+    python training/train.py --data DATA_DIR --work WORK_DIR --stage vae --total-seconds 165
+    python training/train.py --data DATA_DIR --work WORK_DIR --stage transformer --total-seconds 230
+
+A piece ends after `--piece-seconds`; the same command goes on from the checkpoint in WORK_DIR until
+`--total-seconds` (the learning-rate schedule's length, loading included) is spent. It stops at the first
+non-finite loss. Each piece of the transformer ends with a preview on its averaged weights: retrieval scores
+at two guidance scales, and contact sheets.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from captions import encode, encode_rows, reference_prompt, train_tokenizer
+from diffusers import AutoencoderKL, FluxPipeline
+from evaluate import FREE_PROMPTS, draw_rows, generate, score, tile
+from latents import TrainingSet
+from loop import Clock
+from networks import make_pipeline
+from safetensors.torch import load_file, save_file
+from sprites import Sprites, read_rows
+from train_transformer import Run, train_transformer
+from train_vae import finish_vae, train_vae
+from transformers import PreTrainedTokenizerFast
+
+PREVIEW_GUIDANCE_SCALES = (2.0, 3.5)
+CAPTIONS_PER_IMAGE = 48
+
+
+def prepared_tokenizer(data: Path, work: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer in `work`, learned from all captions if it is not there yet."""
+    folder = work / "tokenizer"
+    if not folder.exists():
+        train_tokenizer(read_rows(data)).save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def prepared_tokens(tokenizer: PreTrainedTokenizerFast, rows: list[dict], work: Path) -> torch.Tensor:
+    """Captions of the rows as tokens (N, CAPTIONS_PER_IMAGE, T), kept in `work`: they take half a minute."""
+    path = work / f"captions-{len(rows)}.safetensors"
+    if not path.exists():
+        save_file({"tokens": encode_rows(tokenizer, rows, CAPTIONS_PER_IMAGE, seed=0)}, path)
+    return load_file(path)["tokens"]
+
+
+def preview(pipeline: FluxPipeline, sprites: Sprites, work: Path) -> None:
+    """Print retrieval scores and write contact sheets, through the real pipeline."""
+    pipeline.set_progress_bar_config(disable=True)
+    asked = draw_rows(sprites.rows, 100, seed=0)
+    prompts = [reference_prompt(sprites.rows[index]) for index in asked]
+    for scale in PREVIEW_GUIDANCE_SCALES:
+        images = generate(pipeline, [*prompts, *FREE_PROMPTS], scale, steps=20)
+        print(f"guidance {scale}: {score(images[: len(asked)], asked, sprites)}", flush=True)
+        pictures = [*images[:32], *images[len(asked) :]]
+        tile(pictures, [*prompts[:32], *FREE_PROMPTS], columns=8, cell_px=132).save(
+            work / f"preview-{scale}.png"
+        )
+
+
+def main() -> None:
+    """Parse the command line and run one piece of one stage."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="what build_data.py wrote")
+    parser.add_argument("--work", type=Path, required=True, help="checkpoints and previews")
+    parser.add_argument("--stage", choices=("vae", "transformer"), required=True)
+    parser.add_argument(
+        "--total-seconds", type=float, required=True, help="of the stage, all pieces together"
+    )
+    parser.add_argument("--piece-seconds", type=float, default=float("inf"), help="of this process")
+    parser.add_argument(
+        "--batch-tokens", type=int, default=49152, help="transformer: tokens a step, text included"
+    )
+    parser.add_argument("--vae-batch", type=int, default=96, help="crops a step")
+    parser.add_argument(
+        "--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of the blocks"
+    )
+    parser.add_argument(
+        "--limit-per-style", type=int, help="use only so many sprites of each style (for trials)"
+    )
+    args = parser.parse_args()
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    args.work.mkdir(parents=True, exist_ok=True)
+    clock = Clock(args.total_seconds, args.piece_seconds)
+    sprites = Sprites(args.data, read_rows(args.data, args.limit_per_style), device)
+    print(f"{len(sprites)} sprites after {clock.piece_spent_s:.0f} s", flush=True)
+    if args.stage == "vae":
+        torch.backends.cudnn.benchmark = True
+        train_vae(sprites, args.work, clock, args.vae_batch)
+        finish_vae(sprites, args.work)
+        return
+    vae = AutoencoderKL.from_pretrained(args.work / "vae", torch_dtype=torch.float32).requires_grad_(False)
+    vae = vae.to(device, memory_format=torch.channels_last)
+    tokenizer = prepared_tokenizer(args.data, args.work)
+    tokens = prepared_tokens(tokenizer, sprites.rows, args.work)
+    data = TrainingSet(sprites, vae, tokens, encode(tokenizer, [""])[0])
+    print(f"training set ready after {clock.piece_spent_s:.0f} s", flush=True)
+    run = Run(device, args.work, clock, getattr(torch, args.precision))
+    learner = train_transformer(data, run, args.batch_tokens)
+    modules = {name: getattr(learner, name) for name in ("transformer", "text_encoder", "text_encoder_2")}
+    preview(make_pipeline({**modules, "vae": vae}, tokenizer), sprites, args.work)
+
+
+if __name__ == "__main__":
+    main()
