@@ -1,5 +1,7 @@
 """The heart of the matter: an image doesn't depend on the devices that made it, and is the one diffusers makes."""
 
+from dataclasses import replace
+
 import pytest
 
 from parity.fixtures import EMBEDDED, GetEngine
@@ -80,8 +82,7 @@ def test_guidance_and_negative_prompt_matter(engine: GetEngine, reference: Refer
     engine_2 = engine("true_cfg", 2)
     images = set()
     for guidance, negative in ((1.0, "ugly house"), (3.5, ""), (3.5, "ugly house"), (5.0, "")):
-        request = engine_2.request(guidance=guidance)
-        object.__setattr__(request, "negative_prompt", negative)
+        request = replace(engine_2.request(guidance=guidance), negative_prompt=negative)
         image = engine_2.image(request, [two, one])
         assert_same(image, reference.image(engine_2.model_dir, request))
         images.add(image.rgb)
