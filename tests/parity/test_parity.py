@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from parity.fixtures import EMBEDDED, GetEngine
+from parity.fixtures import GetEngine
 from parity.reference import Reference, assert_same
 
 KINDS = ("true_cfg", "embedded", "none")
@@ -89,7 +89,6 @@ def test_guidance_and_negative_prompt_matter(engine: GetEngine, reference: Refer
     assert len(images) == 4
 
 
-@pytest.mark.skipif(not (EMBEDDED / "model_index.json").exists(), reason="the model we ship is not there yet")
 @pytest.mark.parametrize("size", ["128x128", "112x144"])
 def test_the_model_we_ship(size: str, engine: GetEngine, reference: Reference) -> None:
     engine_2 = engine("embedded-model", 2)

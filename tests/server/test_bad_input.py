@@ -11,6 +11,7 @@ CASES = [
     ({"prompt": " \n"}, 400, "prompt", []),
     ({"prompt": "x" * 32_001}, 400, "prompt", ["32000"]),
     ({"prompt": 5}, 400, "prompt", ["5"]),
+    ({"prompt": "x", "negative_prompt": "x" * 32_001}, 400, "negative_prompt", ["32000"]),
     ({"prompt": "x", "size": "0x0"}, 400, "size", ["0x0", "16"]),
     ({"prompt": "x", "size": "17x17"}, 400, "size", ["17x17", "16"]),
     ({"prompt": "x", "size": "100000x100000"}, 400, "size", ["100000x100000", "16,384"]),
@@ -41,8 +42,18 @@ def test_a_bad_field_is_named_with_its_value_and_the_limit(
     assert len(error["message"]) < 300
 
 
-@pytest.mark.parametrize("content", [b'{"prompt":', b"[]", b"", b"\xff\xfe", b'{"prompt": "x", "guidance_scale": NaN}'])
-def test_a_body_that_is_not_a_json_object_is_refused(server: RunningServer, content: bytes) -> None:
+BODIES = [
+    b'{"prompt":',
+    b"[]",
+    b"",
+    b"\xff\xfe",
+    b'{"prompt": "x", "guidance_scale": NaN}',
+    b'{"prompt": "half a surrogate pair: \\ud800"}',
+]
+
+
+@pytest.mark.parametrize("content", BODIES)
+def test_a_body_that_json_or_unicode_does_not_allow_is_refused(server: RunningServer, content: bytes) -> None:
     headers = {"content-type": "application/json"}
     response = httpx.post(f"{server.url}/v1/images/generations", content=content, headers=headers)
     assert response.status_code == 400

@@ -24,9 +24,10 @@ async def _serve(args: argparse.Namespace) -> None:
     with bind(args.host, args.port) as listener, progress_bar(console, "Starting") as progress:
         async with loaded_model(config, progress) as model:
             service = model.service(config)
-            app = create_app(service)
-            console.print(_greeting(service, base_url(listener)))
-            await serve_until_signal(app, listener)
+            greeting = _greeting(service, base_url(listener))
+            await serve_until_signal(
+                create_app(service), listener, lambda: console.print(greeting, highlight=False, soft_wrap=True)
+            )
             console.print("Stopped.")
 
 

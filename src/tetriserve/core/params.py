@@ -39,8 +39,8 @@ class GenerationParams:
     def __post_init__(self) -> None:
         if not self.prompt.strip():
             raise InvalidRequestError("prompt is empty", "prompt")
-        _check_range("prompt", len(self.prompt), 1, MAX_PROMPT_CHARS, "characters")
-        _check_range("negative_prompt", len(self.negative_prompt), 0, MAX_PROMPT_CHARS, "characters")
+        _check_text("prompt", self.prompt)
+        _check_text("negative_prompt", self.negative_prompt)
         _check_range("n", self.n, 1, MAX_IMAGES)
         _check_range("num_inference_steps", self.num_inference_steps, 1, MAX_STEPS)
         _check_range("guidance_scale", self.guidance_scale, 0.0, MAX_GUIDANCE_SCALE)
@@ -86,3 +86,13 @@ def check_size(size: Size, max_pixels: int) -> Size:
 def _check_range(name: str, value: float, low: float, high: float, unit: str = "") -> None:
     if not low <= value <= high or not math.isfinite(value):
         raise InvalidRequestError(f"{name} = {value:g} {unit}".rstrip() + f": must be from {low:g} to {high:g}", name)
+
+
+def _check_text(name: str, text: str) -> None:
+    _check_range(name, len(text), 0, MAX_PROMPT_CHARS, "characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(
+            f"{name} is not valid Unicode: {error.reason} at character {error.start}", name
+        ) from None

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -46,9 +46,12 @@ def base_url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def serve_until_signal(app: FastAPI, listener: socket.socket) -> None:
+async def serve_until_signal(app: FastAPI, listener: socket.socket, on_started: Callable[[], None]) -> None:
     """Serve until SIGINT or SIGTERM; then finish what runs within the grace period."""
-    await _server(app).serve([listener])
+    server = _server(app)
+    task = await _started(server, listener)
+    on_started()
+    await task
 
 
 @contextlib.asynccontextmanager
@@ -56,14 +59,20 @@ async def serving_in_background(app: FastAPI, listener: socket.socket) -> AsyncI
     """Serve while the body runs."""
     server = _server(app)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    task = asyncio.create_task(server.serve([listener]))
+    task = await _started(server, listener)
     try:
-        while not server.started and not task.done():
-            await asyncio.sleep(0.01)
         yield
     finally:
         server.should_exit = True
         await task
+
+
+async def _started(server: uvicorn.Server, listener: socket.socket) -> asyncio.Task[None]:
+    """The task of a server that answers, and that signals reach."""
+    task = asyncio.create_task(server.serve([listener]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+    return task
 
 
 def _server(app: FastAPI) -> _Server:
