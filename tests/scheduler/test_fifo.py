@@ -9,7 +9,10 @@ from tetriserve.scheduler.policies.fifo import solo_degree
 
 
 def test_names() -> None:
-    assert list(POLICIES) == ["fixed-sp1", "fixed-sp2", "fixed-sp4", "fixed-sp8", "rssp", "tetriserve"]
+    assert list(POLICIES) == [
+        *("fixed-sp1", "fixed-sp2", "fixed-sp4", "fixed-sp8", "rssp"),
+        *("edf", "srtf", "ddit", "genserve", "tetriserve"),
+    ]
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:

@@ -17,6 +17,7 @@ from tetriserve.core.commands import Submit
 from tetriserve.core.events import ChunkDone, ChunkFailed, WorkersLost
 from tetriserve.core.request import Request
 from tetriserve.scheduler.config import SchedulerConfig, TetriServeConfig
+from tetriserve.scheduler.policies import POLICIES
 from tetriserve.sim.clock import VirtualClock
 from tetriserve.sim.executor import Faults
 from tetriserve.sim.simulate import Simulation, SimulationResult
@@ -28,6 +29,7 @@ CASES = st.sampled_from(
     [
         ("fixed-sp1", SchedulerConfig()),
         ("rssp", SchedulerConfig()),
+        *((name, SchedulerConfig()) for name in ("edf", "srtf", "ddit", "genserve")),
         TETRISERVE,
         TETRISERVE,
         TETRISERVE,
@@ -176,7 +178,7 @@ def test_every_request_ends_once_whatever_fails(
             assert not outcome.met_deadline
 
 
-@pytest.mark.parametrize("policy", ["fixed-sp1", "fixed-sp2", "fixed-sp4", "fixed-sp8", "rssp", "tetriserve"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_under_overload_everything_ends(policy: str) -> None:
     requests = [make_request(f"r{i:03d}", LARGE, 10, 0.05 * i, 1.5) for i in range(60)]
     requests += [replace(request, request_id=f"s{request.request_id}") for request in requests]

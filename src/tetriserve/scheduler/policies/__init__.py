@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.config import SchedulerConfig
-from tetriserve.scheduler.policies import fifo
+from tetriserve.scheduler.policies import ddit, edf, fifo, genserve, srtf
 from tetriserve.scheduler.policies.tetriserve import rounds
 from tetriserve.scheduler.view import Policy
 
@@ -21,6 +21,10 @@ POLICIES: Mapping[str, PolicyFactory] = {
     "fixed-sp4": lambda cost, num_devices, config: fifo.fixed(4, cost, num_devices),
     "fixed-sp8": lambda cost, num_devices, config: fifo.fixed(8, cost, num_devices),
     "rssp": lambda cost, num_devices, config: fifo.rssp(cost, num_devices),
+    "edf": lambda cost, num_devices, config: edf.edf(cost, num_devices),
+    "srtf": lambda cost, num_devices, config: srtf.srtf(cost, num_devices),
+    "ddit": lambda cost, num_devices, config: ddit.ddit(cost, num_devices),
+    "genserve": lambda cost, num_devices, config: genserve.genserve(cost, num_devices),
     "tetriserve": lambda cost, num_devices, config: rounds.tetriserve(cost, num_devices, config.tetriserve),
 }
 
