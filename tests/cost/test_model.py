@@ -63,7 +63,7 @@ def test_a_chunk_takes_its_steps_and_the_switch() -> None:
 
 
 def test_an_unmeasured_switch_is_said_and_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         cost = CostModel(replace(make_cost().profile, switch_s=None), 8)
     assert cost.switch_s == 0.0
     assert "switch_s" in caplog.text

@@ -6,14 +6,19 @@ import time
 
 import pytest
 
+import tetriserve.sim.simulate as sim_module
 from scheduler.builders import LARGE, MEDIUM, SMALL, make_cost, make_request
 from tetriserve.core.chunk import Stage
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError
+from tetriserve.core.events import WorkersLost
 from tetriserve.core.request import Request
 from tetriserve.metrics.attainment import slo_attainment
-from tetriserve.scheduler.policies import POLICIES
+from tetriserve.scheduler.policies import POLICIES, make_policy
+from tetriserve.scheduler.scheduler import Scheduler
+from tetriserve.scheduler.view import Assignment, Plan, View
 from tetriserve.sim.clock import VirtualClock
-from tetriserve.sim.simulate import SimulationConfig, simulate
+from tetriserve.sim.executor import Faults
+from tetriserve.sim.simulate import Simulation, SimulationConfig, simulate
 
 
 def mixed(num: int, gap_s: float = 0.3, slo_s: float = 2.0) -> list[Request]:
@@ -141,3 +146,51 @@ def test_the_clock_keeps_the_order_of_time_rank_and_sequence() -> None:
 def test_simulating_needs_no_torch() -> None:
     code = "import sys, tetriserve.sim.simulate; assert not {'torch', 'numpy', 'diffusers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_failures_are_repaired_and_cost_time() -> None:
+    requests = mixed(100, 0.5, 5.0)
+    config = SimulationConfig(failures_per_hour=1200, recovery_s=5.0)
+    plain = simulate(make_cost(8), requests, "tetriserve", 8)
+    broken, again = (simulate(make_cost(8), requests, "tetriserve", 8, 1, config) for _ in range(2))
+    assert broken == again
+    assert len(broken.outcomes) == len(requests)
+    assert slo_attainment(broken.outcomes) < slo_attainment(plain.outcomes)
+
+
+def test_nothing_starts_until_lost_workers_are_replaced() -> None:
+    """Ten steps of 80 ms; the worker dies at 0.5 s and is back at 3.5 s."""
+    cost = make_cost(1)
+    scheduler = Scheduler(make_policy("fixed-sp1", cost, 1), cost, 1)
+    simulation = Simulation(cost, 1, scheduler, Faults(recovery_s=3.0))
+    simulation.clock.call_at(0.5, WorkersLost.rank, lambda: simulation.executor.lose_workers((0,)))
+    (outcome,) = simulation.run([make_request("a", MEDIUM, 10)]).outcomes
+    assert outcome.finished_s == pytest.approx(4.3)
+
+
+@pytest.mark.parametrize("num_devices", [0, -1, 3, 12])
+def test_a_machine_must_have_a_power_of_two(num_devices: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"{num_devices} GPUs: must be a power of two"):
+        simulate(make_cost(8), [], "tetriserve", num_devices)
+
+
+@pytest.mark.parametrize("name", ["noise_cv", "failures_per_hour", "recovery_s"])
+def test_faults_out_of_range_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} is -1"):
+        SimulationConfig(**{name: -1.0})
+
+
+def test_a_policy_that_breaks_a_rule_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(view: View, memory: None) -> tuple[Plan, None]:
+        return Plan(tuple(Assignment((request.request_id,), (0,), 1) for request in view.requests)), memory
+
+    monkeypatch.setattr(sim_module, "make_policy", lambda *args: greedy)
+    requests = [make_request("a", arrival_s=1.5), make_request("b", arrival_s=1.5)]
+    with pytest.raises(ConfigurationError, match=r"'greedy' broke a rule at 1\.500 s: \(0,\): booked twice"):
+        simulate(make_cost(2), requests, "greedy", 2)
+
+
+def test_whoever_asks_is_told_how_far_it_is() -> None:
+    told: list[int] = []
+    simulate(make_cost(1), mixed(5), "fixed-sp1", 1, on_complete=told.append)
+    assert told == [1, 2, 3, 4, 5]

@@ -71,6 +71,11 @@ def test_the_papers_skewed_shares() -> None:
     assert [round(mix[size] / total, 3) for size in SIZES] == [0.167, 0.175, 0.211, 0.447]
 
 
+def test_a_bare_number_is_a_square() -> None:
+    assert parse_mix("homogeneous:1024", SIZES) == {Size(1024, 1024): 1.0}
+    assert parse_mix("256=3,512x512=1", SIZES) == {Size(256, 256): 3.0, Size(512, 512): 1.0}
+
+
 def test_weights_are_shares() -> None:
     counts = Counter(entry.size for entry in make(mix=parse_mix("256x256=3, 512x512=1", SIZES), num_requests=4000))
     assert counts[Size(256, 256)] / 4000 == pytest.approx(0.75, abs=0.03)

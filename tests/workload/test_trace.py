@@ -26,7 +26,7 @@ def write(path: Path, *raws: Any) -> Path:
     return path
 
 
-def test_a_trace_is_read_back_in_order_of_arrival(tmp_path: Path) -> None:
+def test_a_trace_is_written_in_order_of_arrival_and_read_back(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     later = TraceEntry("z", 9.0, 256, 256, 4, 1.0, "x")
     write_trace(path, [later, ENTRY])
@@ -99,3 +99,9 @@ def test_an_empty_or_unreadable_file(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match="cannot read"):
         read_trace(tmp_path / "binary")
+
+
+def test_arrivals_out_of_order_are_named_with_line_and_value(tmp_path: Path) -> None:
+    path = write(tmp_path / "trace.jsonl", {**RAW, "arrival_s": 2.5}, {**RAW, "request_id": "c", "arrival_s": 2})
+    with pytest.raises(ConfigurationError, match=r"line 2: arrival_s is 2, before the 2\.5 of the line above"):
+        read_trace(path)

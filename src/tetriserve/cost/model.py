@@ -41,7 +41,7 @@ class CostModel:
         if not self.degrees:
             raise ConfigurationError(f"the profile of {profile.model} has no degree up to {num_devices}")
         if profile.switch_s is None:
-            logger.warning("profile of %s has no switch_s: switching degree is taken to cost nothing", profile.model)
+            logger.info("profile of %s has no switch_s: switching degree is taken to cost nothing", profile.model)
         self.switch_s = profile.switch_s or 0.0
         self.step_s = cache(self._step_s)
         self.stage_s = cache(self._stage_s)

@@ -18,12 +18,14 @@ class Faults:
     """What differs from the cost model.
 
     `noise_cv`: coefficient of variation of one step's time, drawn from `seed` and the chunk's id alone.
-    `failing_ids`: requests whose chunks end as ChunkFailed.
+    `failing_ids`: requests whose chunks end as ChunkFailed. `recovery_s`: seconds until lost workers are replaced;
+    until then nothing starts.
     """
 
     noise_cv: float = 0.0
     seed: int = 0
     failing_ids: Collection[str] = ()
+    recovery_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class SimulatedExecutor:
         self._requests: dict[str, deque[_Run]] = {}
         self._blocks: dict[str, tuple[int, ...]] = {}
         self._generation = 0
+        self._ready_s = 0.0
         self.busy_device_s = 0.0
 
     @property
@@ -81,6 +84,7 @@ class SimulatedExecutor:
     def lose_workers(self, devices: tuple[int, ...], message: str = "simulated") -> None:
         """Let devices die: all chunks in flight are void, and all devices are as new."""
         self._generation += 1
+        self._ready_s = self._clock.now_s() + self._faults.recovery_s
         for queue in self._devices:
             queue.clear()
         self._requests.clear()
@@ -95,7 +99,7 @@ class SimulatedExecutor:
     def _start_if_ready(self, run: _Run) -> None:
         if run.started_s is not None or any(queue[0] is not run for queue in self._queues(run)):
             return
-        run.started_s = self._clock.now_s()
+        run.started_s = max(self._clock.now_s(), self._ready_s)
         call = partial(self._finish, run, self._generation)
         self._clock.call_at(run.started_s + self._duration_s(run), ChunkDone.rank, call)
 

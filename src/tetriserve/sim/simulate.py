@@ -1,13 +1,13 @@
 """One workload, one policy, one seed: the whole life of a server in virtual time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 
 from tetriserve.core.chunk import Chunk
 from tetriserve.core.commands import Complete, Submit, WakeAt
-from tetriserve.core.errors import InvalidRequestError
+from tetriserve.core.errors import ConfigurationError, InvalidRequestError
 from tetriserve.core.events import Arrived, ChunkDone, ChunkFailed, Event, Tick
 from tetriserve.core.outcome import Outcome
 from tetriserve.core.request import Request
@@ -17,14 +17,26 @@ from tetriserve.scheduler.policies import make_policy
 from tetriserve.scheduler.scheduler import Scheduler
 from tetriserve.sim.clock import VirtualClock
 from tetriserve.sim.executor import Faults, SimulatedExecutor
+from tetriserve.sim.failures import schedule_failures
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationConfig:
-    """Settings beside the policy. `noise_cv` is the coefficient of variation of one step's time."""
+    """Settings beside the policy.
+
+    `noise_cv` is the coefficient of variation of one step's time. `failures_per_hour`: losses of workers, of the
+    whole machine, after each of which nothing runs for `recovery_s`.
+    """
 
     noise_cv: float = 0.0
+    failures_per_hour: float = 0.0
+    recovery_s: float = 10.0
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("noise_cv", "failures_per_hour", "recovery_s"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigurationError(f"{name} is {getattr(self, name)}, must be at least 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +70,30 @@ def simulate(
     num_devices: int,
     seed: int = 0,
     config: SimulationConfig | None = None,
+    on_complete: Callable[[int], None] | None = None,
 ) -> SimulationResult:
-    """Run all requests to their end. Raises ConfigurationError for a policy that doesn't fit the machine."""
+    """Run all requests to their end; `on_complete` is told how many have ended.
+
+    Raises ConfigurationError for a machine that can't be, a policy that doesn't fit it, or one that breaks a rule.
+    """
     config = config or SimulationConfig()
+    check_num_devices(num_devices)
     chosen = make_policy(policy, cost, num_devices, config.scheduler)
-    simulation = Simulation(
-        cost, num_devices, Scheduler(chosen, cost, num_devices, config.scheduler), Faults(config.noise_cv, seed)
-    )
-    return simulation.run(requests)
+    scheduler = Scheduler(chosen, cost, num_devices, config.scheduler)
+    faults = Faults(config.noise_cv, seed, recovery_s=config.recovery_s)
+    simulation = Simulation(cost, num_devices, scheduler, faults, on_complete=on_complete)
+    schedule_failures(simulation, config.failures_per_hour, seed)
+    try:
+        return simulation.run(requests)
+    except AssertionError as error:
+        message = f"policy {policy!r} broke a rule at {simulation.clock.now_s():.3f} s: {error}"
+        raise ConfigurationError(message) from error
+
+
+def check_num_devices(num_devices: int) -> None:
+    """Raises ConfigurationError unless it is a power of two: blocks of all devices are one degree of parallelism."""
+    if num_devices < 1 or num_devices & (num_devices - 1):
+        raise ConfigurationError(f"{num_devices} GPUs: must be a power of two, at least 1")
 
 
 class Simulation:
@@ -75,17 +103,29 @@ class Simulation:
     """
 
     def __init__(
-        self, cost: CostModel, num_devices: int, scheduler: Scheduler, faults: Faults, clock: VirtualClock | None = None
+        self,
+        cost: CostModel,
+        num_devices: int,
+        scheduler: Scheduler,
+        faults: Faults,
+        clock: VirtualClock | None = None,
+        on_complete: Callable[[int], None] | None = None,
     ) -> None:
         self.clock = clock or VirtualClock()
         self.executor = SimulatedExecutor(cost, num_devices, self.clock, self._on, faults)
         self._scheduler = scheduler
+        self._on_complete = on_complete
         self._requests: dict[str, Request] = {}
         self._submitted: dict[int, Chunk] = {}
         self._wake_s: float | None = None
         self._outcomes: list[Outcome] = []
         self._chunks: list[ExecutedChunk] = []
         self._decision_ms: list[float] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether every request has ended."""
+        return len(self._outcomes) == len(self._requests)
 
     def run(self, requests: Sequence[Request]) -> SimulationResult:
         """Let all requests arrive, and run until nothing is left to do."""
@@ -125,6 +165,8 @@ class Simulation:
                 case Complete(outcome):
                     self.executor.release(outcome.request.request_id)
                     self._outcomes.append(outcome)
+                    if self._on_complete is not None:
+                        self._on_complete(len(self._outcomes))
 
     def _submit(self, chunks: tuple[Chunk, ...]) -> None:
         self._submitted.update((chunk.chunk_id, chunk) for chunk in chunks)

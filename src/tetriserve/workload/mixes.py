@@ -9,7 +9,7 @@ from tetriserve.core.size import Size
 Mix = dict[Size, float]
 """Weight by size; weights are relative."""
 
-MIXES = "uniform, skewed, homogeneous:SIZE, or weights like 256x256=3,1024x1024=1"
+MIXES = "uniform, skewed, homogeneous:1024, or weights like 256x256=3,1024x1024=1"
 
 SKEW = 1.0
 
@@ -35,7 +35,7 @@ def parse_mix(text: str, sizes: Sequence[Size]) -> Mix:
         if text == "skewed":
             return skewed(sizes)
         if text.startswith("homogeneous:"):
-            return {Size.parse(text.removeprefix("homogeneous:")): 1.0}
+            return {_parse_size(text.removeprefix("homogeneous:")): 1.0}
         return dict(_parse_weight(part) for part in text.split(","))
     except InvalidRequestError as error:
         raise ConfigurationError(f"mix {text[:80]!r}: {error}") from error
@@ -49,4 +49,9 @@ def _parse_weight(part: str) -> tuple[Size, float]:
         value = float("nan")
     if not separator or not 0 < value < float("inf"):
         raise ConfigurationError(f"mix has {part[:40]!r}; it must be {MIXES}, with positive weights")
-    return Size.parse(size.strip()), value
+    return _parse_size(size.strip()), value
+
+
+def _parse_size(text: str) -> Size:
+    """`1024` means 1024x1024."""
+    return Size.parse(f"{text}x{text}" if text.isdecimal() else text)

@@ -48,17 +48,23 @@ class TraceEntry:
 
 def write_trace(path: Path, entries: Iterable[TraceEntry]) -> None:
     """Write a trace file; the same entries give the same bytes."""
-    lines = [json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in entries]
-    path.write_text("".join(lines), encoding="utf-8")
+    path.write_text(to_json_lines(entries), encoding="utf-8")
+
+
+def to_json_lines(entries: Iterable[TraceEntry]) -> str:
+    """The text of a trace file, in order of arrival."""
+    ordered = sorted(entries, key=lambda entry: (entry.arrival_s, entry.request_id))
+    return "".join([json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in ordered])
 
 
 def read_trace(path: Path) -> tuple[TraceEntry, ...]:
-    """Read a trace file, in order of arrival. Raises ConfigurationError that names file, line, value and limit."""
+    """Read a trace file. Raises ConfigurationError that names file, line, value and limit."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot read the trace: {error}") from error
     entries: dict[str, TraceEntry] = {}
+    last_s = 0.0
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -66,12 +72,15 @@ def read_trace(path: Path) -> tuple[TraceEntry, ...]:
             entry = _parse(line)
             if entry.request_id in entries:
                 raise ValueError(f"request_id {entry.request_id!r} occurs twice")
+            if entry.arrival_s < last_s:
+                raise ValueError(f"arrival_s is {entry.arrival_s}, before the {last_s} of the line above")
         except (ValueError, RecursionError, InvalidRequestError) as error:
             raise ConfigurationError(f"{path}, line {number}: {error}") from error
         entries[entry.request_id] = entry
+        last_s = entry.arrival_s
     if not entries:
         raise ConfigurationError(f"{path}: the trace holds no request")
-    return tuple(sorted(entries.values(), key=lambda entry: (entry.arrival_s, entry.request_id)))
+    return tuple(entries.values())
 
 
 def _parse(line: str) -> TraceEntry:

@@ -1,0 +1,90 @@
+"""Commands of the scheduler's laboratory, which need no model and no GPU: workload, simulate."""
+
+from pathlib import Path
+
+from tetriserve.grammar.parser import Commands, Parser
+
+
+def add_laboratory_commands(commands: "Commands[Parser]") -> None:
+    """Add the grammar of these commands."""
+    _add_workload(commands)
+    _add_simulate(commands)
+
+
+def _add_workload(commands: "Commands[Parser]") -> None:
+    parser = commands.add_parser(
+        "workload",
+        help="write a trace of requests",
+        description="Write requests as JSON Lines: made up from a seed, or with the arrivals of a CSV file.",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
+    _add_workload_options(parser)
+    group = parser.add_argument_group(
+        "arrivals from a CSV file",
+        "Each row is a request. What has no column comes from the options above; --rate stretches time to that mean. "
+        "Alibaba's GenAI trace: --csv lora_request_trace.csv --arrival-column gmt_create "
+        "--steps-column num_inference_steps --where predict_type=TXT_2_IMG",
+    )
+    group.add_argument("--csv", type=Path, metavar="FILE", help="read arrivals from here")
+    group.add_argument("--arrival-column", default="arrival_s", metavar="NAME", help="a number or an ISO date and time")
+    group.add_argument("--time-unit", default="s", choices=("s", "ms", "us"), help="of arrivals that are numbers")
+    group.add_argument("--size-column", metavar="NAME", help="WIDTHxHEIGHT")
+    group.add_argument("--width-column", metavar="NAME", help="pixels")
+    group.add_argument("--height-column", metavar="NAME", help="pixels")
+    group.add_argument("--steps-column", metavar="NAME", help="denoising steps")
+    group.add_argument("--prompt-column", metavar="NAME", help="prompt")
+    group.add_argument("--where", action="append", default=[], metavar="NAME=VALUE", help="only such rows; repeatable")
+
+
+def _add_simulate(commands: "Commands[Parser]") -> None:
+    parser = commands.add_parser(
+        "simulate",
+        help="run policies on virtual time",
+        description="Run the server's own scheduler and policies on a virtual clock, with step times from a profile.",
+    )
+    parser.add_argument("--policy", default="tetriserve", metavar="NAME,...", help="policies (default tetriserve)")
+    _add_machine_options(parser)
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="requests (default: made up, see below)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
+    parser.add_argument("--schedule", type=Path, metavar="FILE", help="write every request and chunk here, for plot")
+    parser.add_argument("--no-timing", action="store_true", help="leave decision times out: equal seeds, equal bytes")
+    _add_workload_options(parser)
+    group = parser.add_argument_group("what goes otherwise than the profile says")
+    group.add_argument("--noise-cv", type=float, default=0.0, metavar="X", help="variation of step times (default 0)")
+    group.add_argument("--failures-per-hour", type=float, default=0.0, metavar="X", help="of workers (default 0)")
+    group.add_argument("--recovery-s", type=float, default=10.0, metavar="S", help="until new ones work (default 10)")
+    _add_bound_options(parser)
+
+
+def _add_machine_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--profile",
+        metavar="NAME|FILE",
+        default="flux1-dev.h100.eager",
+        help="step times: a packaged profile or a file (default flux1-dev.h100.eager)",
+    )
+    parser.add_argument("--gpus", type=int, default=8, metavar="N", help="a power of two (default 8)")
+    parser.add_argument("--step-granularity", type=int, metavar="N", help="tetriserve: steps in a round (default 5)")
+    parser.add_argument("--round-s", type=float, metavar="S", help="tetriserve: length of a round in seconds")
+
+
+def _add_workload_options(parser: Parser) -> None:
+    group = parser.add_argument_group("workload")
+    group.add_argument(
+        "--mix",
+        default="uniform",
+        help="uniform, skewed, homogeneous:1024 or weights like 256x256=3,1024x1024=1 (default uniform)",
+    )
+    group.add_argument("--rate", type=float, metavar="X", help="requests per minute (default 12)")
+    group.add_argument("--arrivals", default="poisson", help="poisson, bursty or constant (default poisson)")
+    group.add_argument("--num-requests", type=int, metavar="N", help="default 300; of a CSV file: all")
+    group.add_argument("--steps", type=int, default=28, metavar="N", help="denoising steps (default 28)")
+    group.add_argument("--slo-scale", type=float, default=1.0, metavar="X", help="deadlines times X (default 1)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same bytes (default 0)")
+
+
+def _add_bound_options(parser: Parser) -> None:
+    group = parser.add_argument_group("what is possible at all")
+    group.add_argument("--bound", action="store_true", help="the clairvoyant bound: a linear programme")
+    group.add_argument("--hindsight", action="store_true", help="a tighter one: whole requests, integer programme")
+    group.add_argument("--time-limit", type=float, default=60.0, metavar="S", help="of --hindsight (default 60)")

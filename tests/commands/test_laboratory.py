@@ -1,0 +1,128 @@
+"""workload and simulate from the command line."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tetriserve.cli import main
+from tetriserve.core.size import Size
+from tetriserve.cost.packaged import load_profile
+from tetriserve.workload.trace import read_trace
+
+
+def call(*arguments: str) -> None:
+    main(list(arguments))
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def simulate(tmp_path: Path, *arguments: str) -> dict:  # type: ignore[type-arg]
+    out = tmp_path / "out.json"
+    call("simulate", "--num-requests", "40", "--json", str(out), *arguments)
+    return json.loads(out.read_text())  # type: ignore[no-any-return]
+
+
+def test_a_workload_is_written_and_simulated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace, out = tmp_path / "t.jsonl", tmp_path / "out.json"
+    call("workload", "--mix", "skewed", "--num-requests", "30", "--slo-scale", "1.5", "--out", str(trace))
+    assert {entry.slo_s for entry in read_trace(trace)} <= {2.25, 3.0, 4.5, 7.5}
+    call("simulate", "--trace", str(trace), "--policy", "fixed-sp8,tetriserve", "--json", str(out))
+    document = json.loads(out.read_text())
+    assert list(document) == ["runs", "bound_sar", "config"]
+    assert [row["policy"] for row in document["runs"]] == ["fixed-sp8", "tetriserve"]
+    assert document["config"]["trace"] == str(trace)
+    shown = capsys.readouterr().out
+    assert "tetriserve" in shown
+    assert "1024²" in shown
+
+
+def test_standard_output_holds_the_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    call("workload", "--mix", "homogeneous:1024", "--num-requests", "2", "--steps", "5")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["width"], line["height"], line["num_inference_steps"]) for line in lines] == [(1024, 1024, 5)] * 2
+
+
+def test_a_csv_file_gives_the_arrivals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("when,kind\n5,a\n6,b\n9,a\n")
+    call("workload", "--csv", str(path), "--arrival-column", "when", "--where", "kind=a")
+    arrivals = [json.loads(line)["arrival_s"] for line in capsys.readouterr().out.splitlines()]
+    assert arrivals == [0.0, 4.0]
+
+
+def test_equal_seeds_give_equal_files(tmp_path: Path) -> None:
+    contents = []
+    for _ in range(2):
+        simulate(tmp_path, "--noise-cv", "0.01", "--failures-per-hour", "60", "--no-timing", "--seed", "3")
+        contents.append((tmp_path / "out.json").read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_all_but_decision_times_is_the_same_with_them(tmp_path: Path) -> None:
+    documents = [simulate(tmp_path, "--seed", "3") for _ in range(2)]
+    for document in documents:
+        assert document["runs"][0].pop("decision_ms")["p99"] > 0
+    assert documents[0] == documents[1]
+
+
+def test_the_schedule_can_be_written(tmp_path: Path) -> None:
+    simulate(tmp_path, "--schedule", str(tmp_path / "s.json"))
+    (schedule,) = json.loads((tmp_path / "s.json").read_text())["schedules"]
+    assert len(schedule["requests"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("simulate", "--gpus", "0"), ["0 GPUs"]),
+        (("simulate", "--gpus", "3"), ["3 GPUs", "power of two"]),
+        (("simulate", "--policy", "best"), ["'best'", "tetriserve"]),
+        (("simulate", "--policy", "fixed-sp8", "--gpus", "4"), ["fixed-sp8", "8 devices"]),
+        (("simulate", "--profile", "none.json"), ["none.json", "flux1-dev.h100.eager"]),
+        (("simulate", "--trace", "none.jsonl"), ["none.jsonl"]),
+        (("simulate", "--noise-cv", "-1"), ["noise_cv is -1"]),
+        (("simulate", "--mix", "homogeneous:4096"), ["4096x4096", "2048x2048"]),
+        (("simulate", "--json", "/nowhere/x.json", "--num-requests", "1"), ["/nowhere/x.json"]),
+        (("workload", "--steps", "0"), ["--steps 0", "200"]),
+        (("workload", "--slo-scale", "0"), ["--slo-scale 0"]),
+        (("workload", "--rate", "0"), ["rate is 0"]),
+        (("workload", "--num-requests", "0"), ["num_requests is 0"]),
+        (("workload", "--csv", "none.csv"), ["none.csv"]),
+        (("workload", "--csv", "none.csv", "--where", "x"), ["--where", "NAME=VALUE"]),
+        (("workload", "--out", "/nowhere/t.jsonl"), ["/nowhere/t.jsonl"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    arguments: tuple[str, ...], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = refuse(capsys, *arguments)
+    assert all(word in message for word in words), message
+
+
+def test_a_bad_profile_is_named_with_entry_and_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = json.loads(load_profile("flux1-dev.h100.eager").to_json())
+    raw["entries"][-1]["step_s"] = 0.01
+    path = tmp_path / "odd.json"
+    path.write_text(json.dumps(raw))
+    message = refuse(capsys, "simulate", "--profile", str(path))
+    assert all(word in message for word in ("odd.json", str(Size(2048, 2048)), "degree 8", "0.01 s")), message
+
+
+@pytest.mark.parametrize("command", ["workload", "simulate"])
+def test_help_comes_at_once_and_without_torch(command: str) -> None:
+    begin = time.perf_counter()
+    code = f"import sys, tetriserve.cli as c\ntry: c.main(['{command}', '--help'])\nexcept SystemExit: pass\n"
+    code += "assert not {'torch', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert time.perf_counter() - begin < 2.0, "0.1 s on an idle machine"
