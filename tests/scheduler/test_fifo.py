@@ -11,7 +11,7 @@ from tetriserve.scheduler.policies.fifo import solo_degree
 def test_names() -> None:
     assert list(POLICIES) == [
         *("fixed-sp1", "fixed-sp2", "fixed-sp4", "fixed-sp8", "rssp"),
-        *("edf", "srtf", "ddit", "genserve", "tetriserve"),
+        *("edf", "srtf", "ddit", "genserve", "tetriserve", "default"),
     ]
 
 

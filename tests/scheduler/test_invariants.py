@@ -16,7 +16,7 @@ from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.commands import Submit
 from tetriserve.core.events import ChunkDone, ChunkFailed, WorkersLost
 from tetriserve.core.request import Request
-from tetriserve.scheduler.config import SchedulerConfig, TetriServeConfig
+from tetriserve.scheduler.config import DefaultConfig, SchedulerConfig, TetriServeConfig
 from tetriserve.scheduler.policies import POLICIES
 from tetriserve.sim.clock import VirtualClock
 from tetriserve.sim.executor import Faults
@@ -24,12 +24,17 @@ from tetriserve.sim.simulate import Simulation, SimulationResult
 
 EPSILON_S = 1e-9
 Case = tuple[str, SchedulerConfig]
+DEFAULT = ("default", SchedulerConfig())
 TETRISERVE = ("tetriserve", SchedulerConfig())
 CASES = st.sampled_from(
     [
         ("fixed-sp1", SchedulerConfig()),
         ("rssp", SchedulerConfig()),
         *((name, SchedulerConfig()) for name in ("edf", "srtf", "ddit", "genserve")),
+        DEFAULT,
+        DEFAULT,
+        ("default", SchedulerConfig(ahead_s=0.1)),
+        ("default", SchedulerConfig(default=DefaultConfig(chunk_s=0.0, window_s=0.0, num_ahead=1, idle_step_s=0.0))),
         TETRISERVE,
         TETRISERVE,
         TETRISERVE,

@@ -35,6 +35,30 @@ class TetriServeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DefaultConfig:
+    """Settings of the `default` policy.
+
+    `chunk_s`: a chunk takes as many steps as fit into it, at least one. `window_s`: devices and requests that are
+    free within it are planned with as if they were free now. `num_ahead`: so many requests are looked at together.
+    `idle_step_s`: who only gets idle devices takes no longer steps, if it has shorter ones. `slip_s`: by so much
+    may such steps be late for those who wait for the devices.
+    """
+
+    chunk_s: float = 0.12
+    window_s: float = 0.3
+    num_ahead: int = 10
+    idle_step_s: float = 0.3
+    slip_s: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("chunk_s", "window_s", "idle_step_s", "slip_s"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigurationError(f"{name} is {getattr(self, name)}, must be at least 0 seconds")
+        if self.num_ahead < 1:
+            raise ConfigurationError(f"num_ahead is {self.num_ahead}, must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerConfig:
     """Settings of the scheduler.
 
@@ -45,6 +69,7 @@ class SchedulerConfig:
     ahead_s: float = 0.005
     max_losses: int = 3
     tetriserve: TetriServeConfig = field(default_factory=TetriServeConfig)
+    default: DefaultConfig = field(default_factory=DefaultConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.ahead_s < float("inf"):

@@ -9,6 +9,7 @@ from tetriserve.core.errors import ConfigurationError
 from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.policies import ddit, edf, fifo, genserve, srtf
+from tetriserve.scheduler.policies.default.policy import default
 from tetriserve.scheduler.policies.tetriserve import rounds
 from tetriserve.scheduler.view import Policy
 
@@ -26,6 +27,7 @@ POLICIES: Mapping[str, PolicyFactory] = {
     "ddit": lambda cost, num_devices, config: ddit.ddit(cost, num_devices),
     "genserve": lambda cost, num_devices, config: genserve.genserve(cost, num_devices),
     "tetriserve": lambda cost, num_devices, config: rounds.tetriserve(cost, num_devices, config.tetriserve),
+    "default": lambda cost, num_devices, config: default(cost, num_devices, config.default),
 }
 
 

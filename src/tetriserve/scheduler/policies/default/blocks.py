@@ -1,0 +1,72 @@
+"""Which devices, from when: blocks for the jobs that are served, and what may run on them until those can start."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tetriserve.core.blocks import aligned_blocks
+from tetriserve.scheduler.policies.default.job import Job
+from tetriserve.scheduler.view import TOLERANCE_S, View
+
+Block = tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Board:
+    """The devices of a cell while a plan is made: `idle` ones are free, `reserved_s` says until when only."""
+
+    view: View
+    devices: range
+    idle: set[int]
+    reserved_s: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def ready_by_s(self) -> float:
+        """Who is ready by then can start."""
+        return self.view.now_s + self.view.ahead_s + TOLERANCE_S
+
+    def blocks(self, degree: int, among: set[int]) -> list[Block]:
+        """Blocks of the cell that consist of some devices."""
+        first, last = self.devices.start // degree, self.devices.stop // degree
+        return [block for block in aligned_blocks(self.view.num_devices, degree)[first:last] if among.issuperset(block)]
+
+    def start_s(self, job: Job, block: Block) -> float:
+        """When the job can start on the block."""
+        ready_s = max([one.ready_s for one in job.members])
+        return max(ready_s, self.start_of(block))
+
+    def reserve(self, block: Block, until_s: float) -> None:
+        """Only what ends by then may run on the block."""
+        self.reserved_s.update(dict.fromkeys(block, until_s))
+
+    def room_s(self, block: Block) -> float:
+        """Seconds until somebody else needs the block."""
+        return min([self.reserved_s.get(device, float("inf")) for device in block]) - self.start_of(block)
+
+    def start_of(self, block: Block) -> float:
+        """When an idle block is free."""
+        return max([self.view.free_s[device] for device in block])
+
+
+def place(board: Board, jobs: Sequence[Job], degrees: Mapping[str, int], room: set[int]) -> dict[str, Block]:
+    """A block in `room` for each job that has a degree; a smaller one if busy devices left the cell in pieces.
+
+    Larger degrees come first, then who is running: it keeps its place.
+    """
+    placed: dict[str, Block] = {}
+    served = [job for job in jobs if job.key in degrees]
+    for job in sorted(served, key=lambda job: (-degrees[job.key], not job.in_flight, not job.last_devices)):
+        blocks: list[Block] = []
+        degree = degrees[job.key]
+        while degree and not blocks:
+            blocks = board.blocks(degree, room) if degree in job.curve.step_s else []
+            degree //= 2
+        if blocks:
+            placed[job.key] = block = max(blocks, key=lambda block: _fitness(board, job, block))
+            room = room.difference(block)
+    return placed
+
+
+def _fitness(board: Board, job: Job, block: Block) -> tuple[float, float, int]:
+    """A running job stays; a waiting one starts early. Then the place where it was."""
+    shared = len(set(job.last_devices).intersection(block))
+    return (shared if job.in_flight else 0, -board.start_of(block), shared)
