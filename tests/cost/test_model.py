@@ -49,6 +49,13 @@ def test_batches_are_those_measured() -> None:
     cost = make_cost()
     assert cost.batches(1) == (1, 2)
     assert cost.batches(2) == (1,)
+
+
+def test_a_batch_is_known_only_where_it_was_measured() -> None:
+    cost = make_cost()
+    batched = next(entry.size for entry in cost.profile.entries if entry.batch == 2)
+    assert cost.batches(1, batched) == (1, 2)
+    assert cost.batches(1, Size(4096, 4096)) == (1,)
     assert cost.step_s(SMALL, 1, 2) == pytest.approx(0.03)
 
 

@@ -47,9 +47,14 @@ class CostModel:
         self.stage_s = cache(self._stage_s)
         self.fastest_degree = cache(self._fastest_degree)
 
-    def batches(self, degree: int) -> tuple[int, ...]:
-        """Batch sizes that the profile knows at this degree."""
-        return tuple(sorted(batch for known, batch in self._steps if known == degree))
+    def batches(self, degree: int, size: Size | None = None) -> tuple[int, ...]:
+        """Batch sizes that the profile knows at this degree; with `size`, those measured at it or around it.
+
+        Times of single images are extended beyond the profiled sizes, since every image must be made. A batch is a
+        choice, and only worth one where its gain was measured.
+        """
+        known = [(batch, curve) for (at, batch), curve in self._steps.items() if at == degree]
+        return tuple(sorted(batch for batch, curve in known if size is None or batch == 1 or _covers(curve, size)))
 
     def step_gpu_s(self, size: Size, degree: int) -> float:
         """GPU time of one step: seconds x devices."""
@@ -86,6 +91,10 @@ class CostModel:
 
 def _curve(points: dict[float, float]) -> Curve:
     return tuple(sorted(points.items()))
+
+
+def _covers(curve: Curve, size: Size) -> bool:
+    return curve[0][0] <= size.num_tokens <= curve[-1][0]
 
 
 def _interpolate(curve: Curve, tokens: float) -> float:
