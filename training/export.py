@@ -41,7 +41,7 @@ def settings(guidance_scale: float) -> dict:
         "guidance": "true_cfg",
         "default_guidance_scale": guidance_scale,
         "default_num_inference_steps": 20,
-        "text_tokens": TEXT_TOKENS,
+        "sizes": ["128x128", "256x256", "512x512"],
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tetriserve.core.errors import ConfigurationError
+from tetriserve.core.size import Size
 from tetriserve.models.card import read_card
 
 
@@ -28,12 +29,12 @@ def test_without_guidance_embeddings_it_is_schnell(tmp_path: Path) -> None:
     assert (card.guidance, card.default_num_inference_steps) == ("none", 4)
 
 
-def test_the_card_overrides_defaults_and_keeps_what_it_does_not_know(tmp_path: Path) -> None:
-    given = {"name": "emoji", "guidance": "true_cfg", "default_guidance_scale": 2, "sizes": ["128x128"]}
+def test_the_card_overrides_defaults(tmp_path: Path) -> None:
+    given = {"name": "emoji", "guidance": "true_cfg", "default_guidance_scale": 2, "sizes": ["256x256", "128x64"]}
     card = read_card(write(tmp_path, card=given))
     assert (card.name, card.guidance, card.default_guidance_scale) == ("emoji", "true_cfg", 2.0)
     assert card.max_sequence_length == 512
-    assert card.extra == {"sizes": ["128x128"]}
+    assert card.sizes == (Size(128, 64), Size(256, 256))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,10 @@ def test_the_card_overrides_defaults_and_keeps_what_it_does_not_know(tmp_path: P
     [
         ["name"],
         {"name": ""},
+        {"sizes": []},
+        {"sizes": 3},
+        {"sizes": ["17x17"]},
+        {"colour": "red"},
         {"guidance": "cfg"},
         {"max_sequence_length": 0},
         {"max_sequence_length": 7.5},

@@ -4,18 +4,19 @@ A directory in the diffusers layout may hold a `tetriserve.json`; what it leaves
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tetriserve.core.errors import ConfigurationError
+from tetriserve.core.errors import ConfigurationError, InvalidRequestError
+from tetriserve.core.size import Size
 
 Guidance = Literal["true_cfg", "embedded", "none"]
 
 CARD_FILE = "tetriserve.json"
 INDEX_FILE = "model_index.json"
 PIPELINES = ("FluxPipeline",)
+FLUX_SIZES = ("256x256", "512x512", "1024x1024", "2048x2048")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class ModelCard:
 
     `max_sequence_length` counts the tokens that a prompt is padded or cut to. `guidance` says what a request's
     guidance_scale means: "true_cfg" two forward passes a step, "embedded" an input of the network, "none" nothing.
-    `extra` holds the keys of tetriserve.json that the engine has no use for.
+    `sizes` are those it is meant to make, smallest first; a server measures them and takes the largest as its limit.
     """
 
     name: str
@@ -33,7 +34,7 @@ class ModelCard:
     guidance: Guidance
     default_guidance_scale: float
     default_num_inference_steps: int
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    sizes: tuple[Size, ...]
 
 
 def read_card(directory: Path) -> ModelCard:
@@ -50,9 +51,11 @@ def read_card(directory: Path) -> ModelCard:
     defaults = _flux_defaults(directory)
     path = directory / CARD_FILE
     given = _read_json(path) if path.is_file() else {}
+    unknown = sorted(given.keys() - defaults.keys())
+    if unknown:
+        raise ConfigurationError(f"{path}: unknown keys {', '.join(unknown)}; there are {', '.join(defaults)}")
     known = {key: _checked(path, key, given.get(key, default)) for key, default in defaults.items()}
-    extra = {key: value for key, value in given.items() if key not in defaults}
-    return ModelCard(pipeline=pipeline, extra=extra, **known)
+    return ModelCard(pipeline=pipeline, **known)
 
 
 def _flux_defaults(directory: Path) -> dict[str, Any]:
@@ -64,11 +67,14 @@ def _flux_defaults(directory: Path) -> dict[str, Any]:
         "guidance": "embedded" if embedded else "none",
         "default_guidance_scale": 3.5,
         "default_num_inference_steps": 28 if embedded else 4,
+        "sizes": FLUX_SIZES,
     }
 
 
 def _checked(path: Path, key: str, value: Any) -> Any:
     """`value` if it is one that `key` may have. Raises ConfigurationError otherwise."""
+    if key == "sizes":
+        return _sizes(path, value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     match key:
         case "name":
@@ -82,6 +88,17 @@ def _checked(path: Path, key: str, value: Any) -> Any:
     if not good:
         raise ConfigurationError(f"{path}: {key} can't be {value!r}")
     return float(value) if key == "default_guidance_scale" else value
+
+
+def _sizes(path: Path, value: Any) -> tuple[Size, ...]:
+    """Sizes written as WIDTHxHEIGHT, in order of their tokens. Raises ConfigurationError."""
+    try:
+        sizes = {Size.parse(text) for text in value}
+    except (InvalidRequestError, TypeError) as error:
+        raise ConfigurationError(f"{path}: sizes can't be {value!r}: {error}") from error
+    if not sizes:
+        raise ConfigurationError(f"{path}: sizes can't be empty")
+    return tuple(sorted(sizes, key=lambda size: (size.num_tokens, size)))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

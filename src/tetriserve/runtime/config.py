@@ -11,7 +11,6 @@ from tetriserve.cost.deadline import PAPER_SLO_S
 from tetriserve.models.card import ModelCard
 
 EMBEDDED_MODEL_DIR = Path(__file__).parent.parent / "embedded"
-FLUX_SIZES = (Size(256, 256), Size(512, 512), Size(1024, 1024), Size(2048, 2048))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,7 @@ class ServingConfig:
 
     def sizes_for(self, card: ModelCard) -> tuple[Size, ...]:
         """The configured sizes, or the model's own, smallest first."""
-        own = tuple(Size.parse(str(text)) for text in card.extra.get("sizes", ())) or FLUX_SIZES
-        return tuple(sorted(self.sizes or own, key=lambda size: size.num_tokens))
+        return tuple(sorted(self.sizes or card.sizes, key=lambda size: (size.num_tokens, size)))
 
 
 def parse_sizes(text: str) -> tuple[Size, ...]:

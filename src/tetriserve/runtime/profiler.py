@@ -24,6 +24,9 @@ from tetriserve.runtime.mailbox import Mailbox
 PROMPT = "a red apple"
 STEPS_PER_CHUNK = 2
 WARM_UP_CHUNKS = 1
+MIN_REPETITIONS = 3
+CELL_BUDGET_S = 4.0
+"""A cell that has taken this long ends after the least number of repetitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Profiler:
             self.progress(done, total, f"encode and decode {size}")
             stages += await self._stage_times(size)
         self.progress(total - 1, total, "switch of degree")
-        switch_s = await self._switch_s(sizes[-1])
+        switch_s = await self._switch_s(sizes[0])
         self.progress(total, total, "profile measured")
         self.mailbox.listener = None
         return Profile(
@@ -78,7 +81,7 @@ class Profiler:
             num_gpus_measured=num_devices,
             dtype=self.machine.dtype,
             text_tokens=self.machine.text_tokens,
-            how=f"{self.repetitions} chunks of {STEPS_PER_CHUNK} steps a cell, every device busy, "
+            how=f"up to {self.repetitions} chunks of {STEPS_PER_CHUNK} steps a cell, every device busy, "
             + ("95th percentile" if self.machine.is_cpu else "median"),
             torch=self.machine.torch_version,
             measured_on=time.strftime("%Y-%m-%d"),
@@ -93,7 +96,7 @@ class Profiler:
         lanes = list(zip(requests, blocks, strict=True))
         await self._run([self._chunk(Stage.ENCODE, request, block[:1]) for request, block in lanes])
         samples = []
-        for repetition in range(WARM_UP_CHUNKS + self.repetitions):
+        for repetition in self._repetitions():
             chunks = [self._chunk(Stage.DENOISE, request, block, repetition) for request, block in lanes]
             done = await self._run(chunks)
             if repetition >= WARM_UP_CHUNKS:
@@ -103,7 +106,7 @@ class Profiler:
 
     async def _stage_times(self, size: Size) -> list[StageTime]:
         samples: dict[Stage, list[float]] = {Stage.ENCODE: [], Stage.DECODE: []}
-        for repetition in range(WARM_UP_CHUNKS + self.repetitions):
+        for repetition in self._repetitions():
             blocks = aligned_blocks(self.executor.num_devices, 1)
             requests = [self._request(size) for _ in blocks]
             for stage, times in samples.items():
@@ -121,7 +124,7 @@ class Profiler:
         request = self._request(size)
         await self._run([self._chunk(Stage.ENCODE, request, (0,))])
         gaps = []
-        for repetition in range(self.repetitions):
+        for repetition in self._repetitions():
             here, there = (repetition % 2,), ((repetition + 1) % 2,)
             chunks = [
                 self._chunk(Stage.DENOISE, request, block, 2 * repetition + i) for i, block in enumerate((here, there))
@@ -130,6 +133,13 @@ class Profiler:
             gaps.append(second.started_s - first.finished_s)
         self._release([request])
         return max(0.0, statistics.median(gaps))
+
+    def _repetitions(self) -> Iterator[int]:
+        """Warm-ups, then `repetitions` more, or fewer if they take long: slow steps vary less."""
+        begin_s = time.monotonic()
+        for repetition in range(WARM_UP_CHUNKS + self.repetitions):
+            if repetition < WARM_UP_CHUNKS + MIN_REPETITIONS or time.monotonic() < begin_s + CELL_BUDGET_S:
+                yield repetition
 
     def _typical(self, samples: list[float]) -> float:
         if self.machine.is_cpu:
