@@ -82,6 +82,13 @@ def test_the_schedule_can_be_written(tmp_path: Path) -> None:
     assert len(schedule["requests"]) == 40
 
 
+def test_bounds_are_above_the_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = simulate(tmp_path, "--bound", "--hindsight", "--mix", "skewed")
+    assert document["runs"][0]["sar"] <= document["hindsight_sar"] <= document["bound_sar"]
+    assert document["hindsight_solved"]
+    assert "knowing the future" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

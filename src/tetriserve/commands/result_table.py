@@ -36,11 +36,13 @@ def _cells(row: dict[str, Any], sizes: list[str]) -> list[str]:
 
 
 def _bounds(document: dict[str, Any]) -> str | None:
-    if document["bound_sar"] is None:
-        return None
-    hindsight = document.get("hindsight_sar")
-    tighter = "" if hindsight is None else f", with whole requests {hindsight:.3f}"
-    return f"possible at all, knowing the future: {document['bound_sar']:.3f}{tighter}"
+    lines = []
+    if document["bound_sar"] is not None:
+        lines.append(f"possible at all, knowing the future: at most {document['bound_sar']:.3f}")
+    if "hindsight_sar" in document:
+        unsolved = "" if document["hindsight_solved"] else " (time limit; it may be lower)"
+        lines.append(f"with whole requests: at most {document['hindsight_sar']:.3f}{unsolved}")
+    return "\n".join(lines) or None
 
 
 def _short(size: str) -> str:

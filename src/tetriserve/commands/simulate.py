@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from tetriserve.bound.solve import fractional_bound, hindsight_bound
 from tetriserve.commands.progress import progress_bar
 from tetriserve.commands.result_table import result_table
 from tetriserve.commands.workload import make_workload
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
         }
     document: dict[str, Any] = {
         "runs": [run_row(policy, result, not args.no_timing) for policy, result in results.items()],
-        "bound_sar": None,
+        **_bounds(args, cost, requests),
         "config": _resolved(args, cost, requests),
     }
     console.print(result_table(document))
@@ -81,6 +82,17 @@ def _requests(args: argparse.Namespace, cost: CostModel) -> list[Request]:
     entries = make_workload(args) if args.trace is None else read_trace(args.trace)
     check_profile(cost.profile, sorted({entry.size for entry in entries}), args.gpus, args.profile)
     return [entry.to_request() for entry in entries]
+
+
+def _bounds(args: argparse.Namespace, cost: CostModel, requests: Sequence[Request]) -> dict[str, Any]:
+    """`bound_sar`, null unless asked for, and only where asked for `hindsight_sar` and whether it was solved."""
+    found: dict[str, Any] = {"bound_sar": None}
+    if args.bound:
+        found["bound_sar"] = fractional_bound(cost, requests, args.gpus).sar
+    if args.hindsight:
+        hindsight = hindsight_bound(cost, requests, args.gpus, args.time_limit)
+        found |= {"hindsight_sar": hindsight.sar, "hindsight_solved": hindsight.complete}
+    return found
 
 
 def _throttled(
