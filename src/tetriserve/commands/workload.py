@@ -5,8 +5,7 @@ import sys
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.params import MAX_STEPS
-from tetriserve.core.size import Size
-from tetriserve.cost.deadline import PAPER_SLO_S, interpolate_slo_s
+from tetriserve.cost.deadline import PAPER_SLO_S, published_slo_s
 from tetriserve.workload.csv_trace import CsvColumns, read_csv
 from tetriserve.workload.generate import WorkloadConfig, generate
 from tetriserve.workload.mixes import parse_mix
@@ -33,14 +32,7 @@ def make_workload(args: argparse.Namespace) -> tuple[TraceEntry, ...]:
     """The entries that the workload options describe. Raises ConfigurationError."""
     rate_per_min = DEFAULT_RATE_PER_MIN if args.rate is None else args.rate
     num_requests = DEFAULT_NUM_REQUESTS if args.num_requests is None else args.num_requests
-    return generate(_config(args, num_requests, rate_per_min), lambda size: scaled_slo_s(size, args.slo_scale))
-
-
-def scaled_slo_s(size: Size, scale: float) -> float:
-    """The published SLO of a size times a scale. Source: TetriServe §6.1. Raises ConfigurationError."""
-    if not 0 < scale <= 100:
-        raise ConfigurationError(f"--slo-scale {scale:g}: must be above 0 and at most 100")
-    return scale * interpolate_slo_s(size, PAPER_SLO_S)
+    return generate(_config(args, num_requests, rate_per_min), lambda size: published_slo_s(size, args.slo_scale))
 
 
 def _config(args: argparse.Namespace, num_requests: int, rate_per_min: float) -> WorkloadConfig:
@@ -63,7 +55,7 @@ def _from_csv(args: argparse.Namespace) -> tuple[TraceEntry, ...]:
         prompt=args.prompt_column,
         where=dict(_condition(text) for text in args.where),
     )
-    return read_csv(args.csv, columns, config, lambda size: scaled_slo_s(size, args.slo_scale), args.rate)
+    return read_csv(args.csv, columns, config, lambda size: published_slo_s(size, args.slo_scale), args.rate)
 
 
 def _condition(text: str) -> tuple[str, str]:

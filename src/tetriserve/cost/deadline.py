@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping
 
+from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
 
@@ -18,10 +19,19 @@ PAPER_SLO_S: Mapping[Size, float] = {
 SOLO_FACTOR = 1.5
 """A default deadline leaves at least this multiple of the fastest possible time."""
 
+MAX_SCALE = 100.0
+
 
 def default_slo_s(size: Size, num_steps: int, cost: CostModel, table: Mapping[Size, float] = PAPER_SLO_S) -> float:
     """The table's value, interpolated on tokens, but never less than 1.5 times the fastest solo time here."""
     return max(interpolate_slo_s(size, table), SOLO_FACTOR * cost.solo_s(size, num_steps))
+
+
+def published_slo_s(size: Size, scale: float = 1.0) -> float:
+    """The published value times `scale`, however fast the machine. Raises ConfigurationError."""
+    if not 0 < scale <= MAX_SCALE:
+        raise ConfigurationError(f"SLO scale is {scale:g}, must be above 0 and at most {MAX_SCALE:g}")
+    return scale * interpolate_slo_s(size, PAPER_SLO_S)
 
 
 def interpolate_slo_s(size: Size, table: Mapping[Size, float]) -> float:
