@@ -1,4 +1,4 @@
-"""workload and simulate from the command line."""
+"""workload, simulate and sweep from the command line."""
 
 import json
 import subprocess
@@ -89,6 +89,15 @@ def test_bounds_are_above_the_policies(tmp_path: Path, capsys: pytest.CaptureFix
     assert "knowing the future" in capsys.readouterr().out
 
 
+def test_a_sweep_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "sweep.json"
+    options = ("--jobs", "1", "--num-requests", "20", "--rate", "12,24", "--slo-scale", "1,1.5", "--seeds", "2")
+    call("sweep", "--json", str(out), "--policy", "rssp,edf", "--bound", *options)
+    assert len(json.loads(out.read_text())["runs"]) == 2 * 2 * 2 * 2 * 2
+    assert list(tmp_path.iterdir()) == [out], "the journal is gone"
+    assert "of bound" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -101,8 +110,16 @@ def test_bounds_are_above_the_policies(tmp_path: Path, capsys: pytest.CaptureFix
         (("simulate", "--noise-cv", "-1"), ["noise_cv is -1"]),
         (("simulate", "--mix", "homogeneous:4096"), ["4096x4096", "2048x2048"]),
         (("simulate", "--json", "/nowhere/x.json", "--num-requests", "1"), ["/nowhere/x.json"]),
+        (("sweep", "--json", "/nowhere/x.json"), ["/nowhere/x.json"]),
+        (("sweep", "--json", "x.json", "--seeds", "0"), ["--seeds 0"]),
+        (("sweep", "--json", "x.json", "--jobs", "-1"), ["--jobs -1"]),
+        (("sweep", "--json", "x.json", "--rate", "12,fast"), ["--rate", "12,fast"]),
+        (("sweep", "--json", "x.json", "--rate", "12,0"), ["rate is 0"]),
+        (("sweep", "--json", "x.json", "--slo-scale", "0"), ["SLO scale is 0"]),
+        (("sweep", "--json", "x.json", "--mix", "uniform/even"), ["even"]),
+        (("sweep", "--json", "x.json", "--policy", "best"), ["'best'"]),
         (("workload", "--steps", "0"), ["--steps 0", "200"]),
-        (("workload", "--slo-scale", "0"), ["--slo-scale 0"]),
+        (("workload", "--slo-scale", "0"), ["SLO scale is 0"]),
         (("workload", "--rate", "0"), ["rate is 0"]),
         (("workload", "--num-requests", "0"), ["num_requests is 0"]),
         (("workload", "--csv", "none.csv"), ["none.csv"]),
@@ -126,7 +143,7 @@ def test_a_bad_profile_is_named_with_entry_and_value(tmp_path: Path, capsys: pyt
     assert all(word in message for word in ("odd.json", str(Size(2048, 2048)), "degree 8", "0.01 s")), message
 
 
-@pytest.mark.parametrize("command", ["workload", "simulate"])
+@pytest.mark.parametrize("command", ["workload", "simulate", "sweep", "plot"])
 def test_help_comes_at_once_and_without_torch(command: str) -> None:
     begin = time.perf_counter()
     code = f"import sys, tetriserve.cli as c\ntry: c.main(['{command}', '--help'])\nexcept SystemExit: pass\n"

@@ -1,4 +1,4 @@
-"""Commands of the scheduler's laboratory, which need no model and no GPU: workload, simulate."""
+"""Commands of the scheduler's laboratory, which need no model and no GPU: workload, simulate, sweep, plot."""
 
 from pathlib import Path
 
@@ -9,6 +9,8 @@ def add_laboratory_commands(commands: "Commands[Parser]") -> None:
     """Add the grammar of these commands."""
     _add_workload(commands)
     _add_simulate(commands)
+    _add_sweep(commands)
+    _add_plot(commands)
 
 
 def _add_workload(commands: "Commands[Parser]") -> None:
@@ -47,13 +49,56 @@ def _add_simulate(commands: "Commands[Parser]") -> None:
     parser.add_argument("--trace", type=Path, metavar="FILE", help="requests (default: made up, see below)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--schedule", type=Path, metavar="FILE", help="write every request and chunk here, for plot")
-    parser.add_argument("--no-timing", action="store_true", help="leave decision times out: equal seeds, equal bytes")
     _add_workload_options(parser)
+    _add_fault_options(parser)
+    _add_bound_options(parser)
+
+
+def _add_sweep(commands: "Commands[Parser]") -> None:
+    parser = commands.add_parser(
+        "sweep",
+        help="simulate many workloads on all cores",
+        description="Simulate every combination of mix, rate, SLO scale, seed and policy. Called again, a sweep that "
+        "was stopped goes on where it was.",
+    )
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="write the results here")
+    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--policy", default="rssp,tetriserve", metavar="NAME,...", help="default: rssp,tetriserve")
+    _add_machine_options(parser)
+    group = parser.add_argument_group("workloads")
+    group.add_argument("--mix", default="uniform/skewed", metavar="MIX/...", help="default: uniform/skewed")
+    group.add_argument("--rate", default="6,12,18,24", metavar="X,...", help="per minute (default 6,12,18,24)")
+    group.add_argument("--slo-scale", default="1.0,1.2,1.5", metavar="X,...", help="default 1.0,1.2,1.5")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="the first seed (default 0)")
+    group.add_argument("--seeds", type=int, default=5, metavar="N", help="how many (default 5)")
+    group.add_argument("--arrivals", default="poisson", help="poisson, bursty or constant (default poisson)")
+    group.add_argument("--num-requests", type=int, default=300, metavar="N", help="default 300")
+    group.add_argument("--steps", type=int, default=28, metavar="N", help="denoising steps (default 28)")
+    _add_fault_options(parser)
+    _add_bound_options(parser)
+
+
+def _add_plot(commands: "Commands[Parser]") -> None:
+    parser = commands.add_parser(
+        "plot",
+        help="draw charts of results",
+        description="Draw what the files hold. Of a sweep: SLO attainment against SLO scale and against rate, and by "
+        "size. Of simulate --schedule: the schedule itself, attainment over time, latencies, degrees over time, sizes.",
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON of sweep or of simulate --schedule")
+    parser.add_argument("--out", type=Path, default=Path("charts"), metavar="DIR", help="default: charts")
+    parser.add_argument("--format", default="png,svg", metavar="EXT,...", help="png, svg or both (default both)")
+    parser.add_argument("--from-s", type=float, metavar="S", help="the schedule: first second shown (default: busiest)")
+    parser.add_argument(
+        "--for-s", type=float, default=60.0, metavar="S", help="the schedule: seconds shown (default 60)"
+    )
+
+
+def _add_fault_options(parser: Parser) -> None:
     group = parser.add_argument_group("what goes otherwise than the profile says")
     group.add_argument("--noise-cv", type=float, default=0.0, metavar="X", help="variation of step times (default 0)")
     group.add_argument("--failures-per-hour", type=float, default=0.0, metavar="X", help="of workers (default 0)")
     group.add_argument("--recovery-s", type=float, default=10.0, metavar="S", help="until new ones work (default 10)")
-    _add_bound_options(parser)
 
 
 def _add_machine_options(parser: Parser) -> None:
@@ -63,6 +108,7 @@ def _add_machine_options(parser: Parser) -> None:
         default="flux1-dev.h100.eager",
         help="step times: a packaged profile or a file (default flux1-dev.h100.eager)",
     )
+    parser.add_argument("--no-timing", action="store_true", help="leave decision times out: equal seeds, equal bytes")
     parser.add_argument("--gpus", type=int, default=8, metavar="N", help="a power of two (default 8)")
     parser.add_argument("--step-granularity", type=int, metavar="N", help="tetriserve: steps in a round (default 5)")
     parser.add_argument("--round-s", type=float, metavar="S", help="tetriserve: length of a round in seconds")

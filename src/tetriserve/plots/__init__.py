@@ -1,0 +1,1 @@
+"""Charts of results, from their JSON. matplotlib is imported here alone."""
