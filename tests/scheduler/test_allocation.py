@@ -96,3 +96,8 @@ def test_no_plan_can_be_faster_than_the_fastest_degree() -> None:
     assert allocate(curve.step_s, 10, 0.6) == (Share(8, 10),)
     assert allocate(curve.step_s, 10, 0.59) is None
     assert allocate(StepCurve.of(LARGE, make_cost(), 4).step_s, 10, 0.6) is None
+
+
+def test_the_least_gpu_time_of_a_single_degree_survives_rounding() -> None:
+    curve = StepCurve.of(SMALL, make_cost(1), 1)
+    assert curve.least_gpu_s(9, 9 * 0.02 - 1e-16) == pytest.approx(0.18)

@@ -94,7 +94,7 @@ def assert_stages(request: Request, chunks: list[Chunk]) -> None:
     at = 0
     for chunk in steps:
         assert chunk.stage is Stage.DENOISE
-        assert chunk.first_steps == (at,)
+        assert chunk.first_steps[chunk.request_ids.index(request.request_id)] == at
         at += chunk.num_steps
     assert at == request.num_inference_steps
 

@@ -23,7 +23,8 @@ ROUND_S = 0.3  # five steps of 60 ms
 
 
 def plan(view: View, memory: Running | None = None, **config: Any) -> tuple[Given, float | None, Running | None]:
-    """The plan by request id: (devices, steps); the plan's wake-up; the memory."""
+    """The plan by request id: (devices, steps); the plan's wake-up; the memory. Without batches: see test_batching."""
+    config.setdefault("batching", False)
     made, memory = tetriserve(view.cost, view.num_devices, TetriServeConfig(**config))(view, memory)
     check_plan(made, view)
     return {a.request_ids[0]: (a.devices, a.num_steps) for a in made.assignments}, made.wake_s, memory

@@ -13,6 +13,7 @@ from tetriserve.core.errors import ConfigurationError, InvalidRequestError
 from tetriserve.core.events import WorkersLost
 from tetriserve.core.request import Request
 from tetriserve.metrics.attainment import slo_attainment
+from tetriserve.scheduler.config import SchedulerConfig, TetriServeConfig
 from tetriserve.scheduler.policies import POLICIES, make_policy
 from tetriserve.scheduler.scheduler import Scheduler
 from tetriserve.scheduler.view import Assignment, Plan, View
@@ -66,7 +67,8 @@ def test_times_follow_the_cost_model() -> None:
 def test_changing_blocks_costs_switch_time() -> None:
     """The first block change of a request is predicted by the scheduler exactly as it is executed."""
     requests = mixed(30, 0.05)
-    result = simulate(make_cost(8, switch_s=0.004), requests, "tetriserve", 8)
+    config = SimulationConfig(scheduler=SchedulerConfig(tetriserve=TetriServeConfig(batching=False)))
+    result = simulate(make_cost(8, switch_s=0.004), requests, "tetriserve", 8, config=config)
     blocks: dict[str, tuple[int, ...]] = {}
     moved = 0
     for done in sorted(result.chunks, key=lambda done: done.chunk.chunk_id):

@@ -5,7 +5,7 @@ from tetriserve.scheduler.view import Plan, View
 
 
 def check_plan(plan: Plan, view: View) -> None:
-    """Raises AssertionError if the plan breaks a rule that the executor relies on."""
+    """Raises AssertionError if the plan breaks a rule that the executor or the cost model relies on."""
     requests = {request.request_id: request for request in view.requests}
     booked: set[int] = set()
     planned: set[str] = set()
@@ -22,6 +22,10 @@ def check_plan(plan: Plan, view: View) -> None:
         assert len({requests[id_].size for id_ in ids}) == 1, f"{ids}: a batch of unequal sizes"
         assert all(1 <= assignment.num_steps <= requests[id_].remaining_steps for id_ in ids), (
             f"{ids}: {assignment.num_steps} steps are not what remains"
+        )
+        size = requests[ids[0]].size
+        assert len(ids) == 1 or len(ids) in view.cost.batches(len(devices), size), (
+            f"{ids}: the profile knows no batch of {len(ids)} at {size} on {len(devices)} devices"
         )
         booked.update(devices)
         planned.update(ids)

@@ -14,6 +14,7 @@ class TetriServeConfig:
     `largest_size` names that size (default: the largest one profiled); `round_s` overrides the product.
     `placement`: keep a request's devices from round to round. `elastic`: idle devices go to those who gain most.
     `backfill`: devices idle inside a round take steps that end with the round.
+    `batching`: requests of one size share chunks where that saves GPU time while somebody waits.
     `slip` is the share of a round by which a device may be late and still take part in it.
     """
 
@@ -23,6 +24,7 @@ class TetriServeConfig:
     placement: bool = True
     elastic: bool = True
     backfill: bool = True
+    batching: bool = True
     slip: float = 0.05
 
     def __post_init__(self) -> None:
@@ -41,7 +43,8 @@ class DefaultConfig:
     `chunk_s`: a chunk takes as many steps as fit into it, at least one. `window_s`: devices and requests that are
     free within it are planned with as if they were free now. `num_ahead`: so many requests are looked at together.
     `idle_step_s`: who only gets idle devices takes no longer steps, if it has shorter ones. `slip_s`: by so much
-    may such steps be late for those who wait for the devices.
+    may such steps be late for those who wait for the devices. `batching`: requests of one size share chunks where
+    that saves GPU time while somebody waits.
     """
 
     chunk_s: float = 0.12
@@ -49,6 +52,7 @@ class DefaultConfig:
     num_ahead: int = 10
     idle_step_s: float = 0.3
     slip_s: float = 0.01
+    batching: bool = True
 
     def __post_init__(self) -> None:
         for name in ("chunk_s", "window_s", "idle_step_s", "slip_s"):

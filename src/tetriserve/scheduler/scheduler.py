@@ -125,11 +125,17 @@ class Scheduler:
             return ()
         view = self._view(now_s)
         plan, self._memory = self._policy(view, self._memory)
-        check_plan(plan, view)
+        try:
+            check_plan(plan, view)
+        except AssertionError as error:
+            error.add_note(f"planned by policy {getattr(self._policy, 'name', self._policy)}")
+            raise
         chunks = tuple(chunk for assignment in plan.assignments for chunk in self._commit(assignment, now_s))
         submit: tuple[Command, ...] = (Submit(chunks),) if chunks else ()
         wake_s = self._next_wake_s(plan.wake_s, now_s)
-        assert wake_s is not None or not self._pending or self._timeline.busy, "the policy lets everybody wait forever"
+        assert wake_s is not None or not self._pending or self._timeline.busy, (
+            f"policy {getattr(self._policy, 'name', self._policy)} lets everybody wait forever"
+        )
         return (*submit, *self._ask_for_tick(wake_s))
 
     def _view(self, now_s: float) -> View:

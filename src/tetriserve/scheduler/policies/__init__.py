@@ -3,7 +3,10 @@
 Policies demote, they never drop: every request that arrived is run to its end.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.cost.model import CostModel
@@ -11,7 +14,7 @@ from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.policies import ddit, edf, fifo, genserve, srtf
 from tetriserve.scheduler.policies.default.policy import default
 from tetriserve.scheduler.policies.tetriserve import rounds
-from tetriserve.scheduler.view import Policy
+from tetriserve.scheduler.view import Plan, Policy, View
 
 PolicyFactory = Callable[[CostModel, int, SchedulerConfig], Policy]
 """(cost, num_devices, config) -> policy. Raises ConfigurationError if the policy does not fit the machine."""
@@ -31,8 +34,43 @@ POLICIES: Mapping[str, PolicyFactory] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class NamedPolicy:
+    """A policy that says its name when it is blamed."""
+
+    name: str
+    plan: Policy
+
+    def __call__(self, view: View, memory: Any) -> tuple[Plan, Any]:
+        """Plan."""
+        return self.plan(view, memory)
+
+
 def make_policy(name: str, cost: CostModel, num_devices: int, config: SchedulerConfig | None = None) -> Policy:
-    """The policy of that name for this machine. Raises ConfigurationError."""
-    if name not in POLICIES:
-        raise ConfigurationError(f"policy {name!r} is not known; there are {', '.join(POLICIES)}")
-    return POLICIES[name](cost, num_devices, config or SchedulerConfig())
+    """The policy of that name for this machine; `package.module:factory` names one of the user's own.
+
+    Raises ConfigurationError.
+    """
+    factory = POLICIES.get(name) or (_imported(name) if ":" in name else None)
+    if factory is None:
+        raise ConfigurationError(
+            f"policy {name!r} is not known; there are {', '.join(POLICIES)}, or your own as package.module:factory"
+        )
+    policy = factory(cost, num_devices, config or SchedulerConfig())
+    if not callable(policy):
+        raise ConfigurationError(f"policy {name!r} made {policy!r}, which can't be called with (view, memory)")
+    return NamedPolicy(name, policy)
+
+
+def _imported(name: str) -> PolicyFactory:
+    """The factory that an import path names. Its faults are the operator's."""
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"policy {name!r} can't be imported: {error} (is its folder on PYTHONPATH?)"
+        ) from error
+    if not callable(factory):
+        raise ConfigurationError(f"policy {name!r} is {factory!r}, not a function of (cost, num_devices, config)")
+    return cast(PolicyFactory, factory)

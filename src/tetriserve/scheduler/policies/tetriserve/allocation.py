@@ -29,9 +29,10 @@ class StepCurve:
     hull: tuple[tuple[float, float], ...]
 
     @classmethod
-    def of(cls, size: Size, cost: CostModel, num_devices: int) -> "StepCurve":
-        """The curve of a size over the degrees that fit the machine."""
-        step_s = {degree: cost.step_s(size, degree) for degree in cost.degrees if degree <= num_devices}
+    def of(cls, size: Size, cost: CostModel, num_devices: int, batch: int = 1) -> "StepCurve":
+        """The curve of a size, or of a batch of it, over the degrees that fit the machine and were measured."""
+        known = [degree for degree in cost.degrees if degree <= num_devices and batch in cost.batches(degree, size)]
+        step_s = {degree: cost.step_s(size, degree, batch) for degree in known}
         points = sorted((seconds, degree * seconds) for degree, seconds in step_s.items())
         return cls(step_s, min(step_s.values()), lower_hull(points))
 
@@ -40,7 +41,7 @@ class StepCurve:
         if num_steps == 0:
             return 0.0
         hull, step_s = self.hull, budget_s / num_steps
-        if step_s >= hull[-1][0] or step_s < hull[0][0] - TOLERANCE_S:
+        if len(hull) == 1 or step_s >= hull[-1][0] or step_s < hull[0][0] - TOLERANCE_S:
             return num_steps * hull[-1][1]
         for (fast_s, fast_gpu_s), (slow_s, slow_gpu_s) in pairwise(hull):
             if step_s <= slow_s:

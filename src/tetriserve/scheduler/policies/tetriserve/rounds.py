@@ -3,15 +3,17 @@
 Source: TetriServe §4.2; differs: see docs/scheduler.md, which has a worked example and every decision.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from types import MappingProxyType
 
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.config import TetriServeConfig
-from tetriserve.scheduler.policies.tetriserve import elastic, packing
+from tetriserve.scheduler.policies.tetriserve import batching, elastic, packing
 from tetriserve.scheduler.policies.tetriserve.allocation import StepCurve
+from tetriserve.scheduler.policies.tetriserve.batching import Batch
 from tetriserve.scheduler.policies.tetriserve.candidate import Candidate, Round
 from tetriserve.scheduler.policies.tetriserve.capacity import usable
 from tetriserve.scheduler.policies.tetriserve.elastic import Degrees
@@ -79,11 +81,15 @@ def _start_round(view: View, rules: Rules) -> tuple[Plan, Running | None]:
     groups = [packing.options(candidate, round_, max(limits)) for candidate in on_time]
     chosen = zip(on_time, packing.pack(groups, limits), strict=True)
     degrees = {candidate.request.request_id: option.degree for candidate, option in chosen if option.degree}
+    crowded = rules.config.batching and _crowded(on_time, degrees, limits, round_.end_s)
+    batches = batching.join(on_time, degrees, limits, round_, view.cost) if crowded else {}
+    batched = {id_ for batch in batches.values() for id_ in batch.ids}
     if rules.config.elastic:
-        _use_idle(on_time, late, degrees, limits, round_.end_s)
+        alone = [candidate for candidate in on_time if candidate.request.request_id not in batched]
+        _use_idle(alone, late, degrees, limits, round_.end_s)
         late = [candidate for candidate in late if not candidate.has_step_within(round_.end_s)]
     elastic.start_on_one(late, degrees, limits)
-    assignments, ends_s = _assign(candidates, degrees, free, round_.end_s, view, rules)
+    assignments, ends_s = _assign(candidates, degrees, free, round_.end_s, view, rules, batches)
     if not assignments:
         return Plan(wake_s=round_.end_s), None
     devices = frozenset(device for assignment in assignments for device in assignment.devices)
@@ -119,6 +125,13 @@ def _by_hope(candidates: list[Candidate]) -> tuple[list[Candidate], list[Candida
     return [one for one in candidates if not one.is_late], [one for one in candidates if one.is_late]
 
 
+def _crowded(on_time: Sequence[Candidate], degrees: Degrees, limits: dict[int, int], end_s: float) -> bool:
+    """Whether somebody on time has to wait for the next round."""
+    trial = dict(degrees)
+    elastic.start_waiting(on_time, trial, limits, end_s)
+    return len(trial) < len(on_time)
+
+
 def _use_idle(
     on_time: Sequence[Candidate], late: Sequence[Candidate], degrees: Degrees, limits: dict[int, int], end_s: float
 ) -> None:
@@ -129,7 +142,13 @@ def _use_idle(
 
 
 def _assign(
-    candidates: Iterable[Candidate], degrees: Degrees, free: Iterable[int], end_s: float, view: View, rules: Rules
+    candidates: Iterable[Candidate],
+    degrees: Degrees,
+    free: Iterable[int],
+    end_s: float,
+    view: View,
+    rules: Rules,
+    batches: Mapping[str, Batch] = MappingProxyType({}),
 ) -> tuple[tuple[Assignment, ...], list[float]]:
     """Blocks and steps for the chosen degrees, and when each is done. At least one step, even if it takes longer."""
     chosen = {one.request.request_id: one for one in candidates if one.request.request_id in degrees}
@@ -138,6 +157,11 @@ def _assign(
     assignments: list[Assignment] = []
     ends_s: list[float] = []
     for request_id, candidate in chosen.items():
+        if request_id in batches:
+            batch = batches[request_id]
+            assignments.append(Assignment(batch.ids, blocks[request_id], batch.num_steps))
+            ends_s.append(batch.end_s)
+            continue
         degree = degrees[request_id]
         num_steps = max(1, candidate.steps_within(degree, end_s))
         assignments.append(Assignment((request_id,), blocks[request_id], num_steps))

@@ -1,0 +1,142 @@
+"""The plan of one cell: serve the best set of those due first, then let the others use what is idle."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from tetriserve.core.size import Size
+from tetriserve.scheduler.config import DefaultConfig
+from tetriserve.scheduler.policies.default.batching import Choice, with_batches
+from tetriserve.scheduler.policies.default.blocks import Block, Board, place
+from tetriserve.scheduler.policies.default.forecast import Forecast, Releases
+from tetriserve.scheduler.policies.default.job import Job
+from tetriserve.scheduler.policies.default.selection import select
+from tetriserve.scheduler.policies.tetriserve.allocation import StepCurve
+from tetriserve.scheduler.view import TOLERANCE_S, Assignment, RequestView
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What stays the same: settings, the devices of each cell, step times of a size (of a batch), sizes of batches."""
+
+    config: DefaultConfig
+    cells: tuple[range, ...]
+    curve_of: Callable[[Size, int], StepCurve]
+    counts_of: Callable[[Size], tuple[int, ...]]
+
+
+@dataclass(slots=True)
+class Queue:
+    """Requests with nothing in flight while a plan is made: who can be on time, by deadline, and the late ones.
+
+    `num_on_time` counts those beyond the first few, too.
+    """
+
+    on_time: list[RequestView]
+    late: list[RequestView]
+    num_on_time: int
+
+    def remove(self, ids: set[str]) -> None:
+        """Nobody else may plan with these."""
+        self.on_time = [one for one in self.on_time if one.request_id not in ids]
+        self.late = [one for one in self.late if one.request_id not in ids]
+
+
+def plan_cell(board: Board, queue: Queue, running: Sequence[RequestView], rules: Rules) -> list[Assignment]:
+    """What to start on the idle devices of a cell; takes whom it plans with off the queue."""
+    room, releases = _capacity(board, rules.config.window_s)
+    jobs = _look_at(board, queue, running, rules)
+    jobs, chosen = _choose(jobs, board, queue, rules, partial(select, num_free=len(room), releases=releases))
+    blocks = place(board, jobs, chosen.degrees, room)
+    assignments = _start(board, [job for job in jobs if job.key in blocks], blocks, rules)
+    started = {id_ for assignment in assignments for id_ in assignment.request_ids}
+    held = {id_ for job in jobs if job.key in blocks for id_ in job.ids}
+    others = [one for one in (*queue.on_time, *queue.late) if one.request_id not in started]
+    for place_, one in enumerate(sorted(others, key=lambda one: one.request_id not in held)):
+        if not board.idle:
+            break
+        share = max(1, len(board.idle) // (len(others) - place_))
+        assignments += _fill(board, _job((one,), board, rules), share, rules)
+    queue.remove(held.union(*(assignment.request_ids for assignment in assignments)))
+    return assignments
+
+
+def _capacity(board: Board, window_s: float) -> tuple[set[int], Releases]:
+    """Devices that are free within the window, and when the others are."""
+    now_s, free_s = board.view.now_s, board.view.free_s
+    room = {device for device in board.devices if free_s[device] - now_s <= window_s}
+    later = sorted(free_s[device] - now_s for device in board.devices if device not in room)
+    return room, tuple((seconds, 1) for seconds in later)
+
+
+def _look_at(board: Board, queue: Queue, running: Sequence[RequestView], rules: Rules) -> list[Job]:
+    """Who is due first of this cell's share of the waiting, and its running ones, if they can be on time."""
+    share = -(-queue.num_on_time // len(rules.cells))
+    waiting = queue.on_time[: min(share, rules.config.num_ahead)]
+    jobs = [_job((one,), board, rules) for one in (*waiting, *running)]
+    on_time = [job for job in jobs if job.ends_s <= job.due_s + TOLERANCE_S]
+    return sorted([_soon(job, rules.config.window_s) for job in on_time], key=lambda job: (job.due_s, job.key))
+
+
+def _choose(
+    jobs: list[Job], board: Board, queue: Queue, rules: Rules, decide: Callable[[Sequence[Job]], Forecast]
+) -> Choice:
+    """Whom to serve; in batches where somebody would have to wait."""
+    chosen = decide(jobs)
+    if not rules.config.batching or (len(chosen.on_time) == len(jobs) and queue.num_on_time <= rules.config.num_ahead):
+        return jobs, chosen
+
+    def merge(members: Sequence[Job]) -> Job:
+        return _soon(_job(tuple([job.members[0] for job in members]), board, rules), rules.config.window_s)
+
+    return with_batches((jobs, chosen), rules.counts_of, merge, decide)
+
+
+def _job(members: tuple[RequestView, ...], board: Board, rules: Rules) -> Job:
+    curve = rules.curve_of(members[0].size, len(members))
+    return Job.of(members, curve, board.view.now_s, board.ready_by_s)
+
+
+def _soon(job: Job, window_s: float) -> Job:
+    """Who is ready within the window is planned with as if it were now, but has so much less time."""
+    return replace(job, begin_s=0.0, due_s=job.due_s - job.begin_s) if 0 < job.begin_s <= window_s else job
+
+
+def _start(board: Board, jobs: Sequence[Job], blocks: Mapping[str, Block], rules: Rules) -> list[Assignment]:
+    """Start whose block is free; the blocks of the others are kept for them."""
+    assignments = []
+    for job in jobs:
+        block = blocks[job.key]
+        start_s = board.start_s(job, block)
+        if start_s <= board.ready_by_s and board.idle.issuperset(block):
+            fitting = int(rules.config.chunk_s / job.curve.step_s[len(block)] + TOLERANCE_S)
+            assignments.append(_assign(board, job, block, fitting))
+        else:
+            board.reserve(block, start_s)
+    return assignments
+
+
+def _assign(board: Board, job: Job, block: Block, num_steps: int) -> Assignment:
+    board.idle.difference_update(block)
+    least = min([one.remaining_steps for one in job.members])
+    return Assignment(job.ids, block, min(least, max(1, num_steps)))
+
+
+def _fill(board: Board, job: Job, share: int, rules: Rules) -> list[Assignment]:
+    """The idle block of the fastest step, for steps that are over when somebody else needs it.
+
+    Blocks are no larger than the job's share of what is idle, unless its steps are too long there: devices that
+    can't be taken back for long are not idle, they are gone.
+    """
+    config, encode_s = rules.config, sum([one.encode_s for one in job.members])
+    longest_s = max(config.idle_step_s, job.curve.fastest_s)
+    short = [(degree, step_s) for degree, step_s in job.ladder if step_s <= longest_s]
+    most = max(share, short[0][0])
+    for degree, step_s in sorted(short, key=lambda step: step[1]):
+        if degree > most:
+            continue
+        for block in sorted(board.blocks(degree, board.idle), key=lambda block: -len({*block} & {*job.last_devices})):
+            room_s = board.room_s(block) + config.slip_s - encode_s
+            if room_s >= step_s:
+                return [_assign(board, job, block, int(min(config.chunk_s, room_s) / step_s + TOLERANCE_S))]
+    return []
