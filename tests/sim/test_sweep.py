@@ -58,7 +58,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
     journal, cells = tmp_path / "journal", list(GRID.cells())
     rows = run_cells(CONFIG, cells, 1, journal, silent)
     first = [next(rows) for _ in range(5)]
-    journal.write_text(journal.read_text() + '{"config": "cut o')
+    journal.write_text(journal.read_text() + '\n{"config": "cut o')
     ran: list[Cell] = []
     original = parallel.run_cell
     monkeypatch.setattr(parallel, "run_cell", lambda config, cell: ran.append(cell) or original(config, cell))

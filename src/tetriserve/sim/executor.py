@@ -28,12 +28,13 @@ class Faults:
     recovery_s: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Run:
-    """A chunk on its way through the queues of its devices."""
+    """A chunk on its way through the queues of its devices and of its requests."""
 
     chunk: Chunk
     requests: tuple[Request, ...]
+    queues: tuple[deque["_Run"], ...]
     started_s: float | None = None
 
 
@@ -69,9 +70,9 @@ class SimulatedExecutor:
 
     def submit(self, chunks: Sequence[tuple[Chunk, tuple[Request, ...]]]) -> None:
         """Queue chunks, each with its requests."""
-        runs = [_Run(chunk, requests) for chunk, requests in chunks]
+        runs = [_Run(chunk, requests, self._queues(chunk)) for chunk, requests in chunks]
         for run in runs:
-            for queue in self._queues(run):
+            for queue in run.queues:
                 queue.append(run)
         for run in runs:
             self._start_if_ready(run)
@@ -91,14 +92,17 @@ class SimulatedExecutor:
         self._blocks.clear()
         self._deliver(WorkersLost(devices, message))
 
-    def _queues(self, run: _Run) -> list[deque[_Run]]:
+    def _queues(self, chunk: Chunk) -> tuple[deque[_Run], ...]:
         """All queues a chunk waits in: those of its devices and those of its requests."""
-        queues = [self._devices[device] for device in run.chunk.devices]
-        return queues + [self._requests.setdefault(id_, deque()) for id_ in run.chunk.request_ids]
+        devices = [self._devices[device] for device in chunk.devices]
+        return (*devices, *[self._requests.setdefault(id_, deque()) for id_ in chunk.request_ids])
 
     def _start_if_ready(self, run: _Run) -> None:
-        if run.started_s is not None or any(queue[0] is not run for queue in self._queues(run)):
+        if run.started_s is not None:
             return
+        for queue in run.queues:
+            if queue[0] is not run:
+                return
         run.started_s = max(self._clock.now_s(), self._ready_s)
         call = partial(self._finish, run, self._generation)
         self._clock.call_at(run.started_s + self._duration_s(run), ChunkDone.rank, call)
@@ -122,9 +126,9 @@ class SimulatedExecutor:
         assert run.started_s is not None
         now_s, chunk = self._clock.now_s(), run.chunk
         self.busy_device_s += (now_s - run.started_s) * chunk.degree
-        for queue in self._queues(run):
+        for queue in run.queues:
             queue.popleft()
-        for queue in self._queues(run):
+        for queue in run.queues:
             if queue:
                 self._start_if_ready(queue[0])
         failed = tuple(id_ for id_ in chunk.request_ids if id_ in self._faults.failing_ids)
