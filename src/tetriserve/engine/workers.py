@@ -1,11 +1,11 @@
 """One generation of worker processes, seen from the parent: pipes, and who is alive."""
 
-import multiprocessing
 import multiprocessing.connection
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 
 from tetriserve.engine.entry import PRELOAD_MODULE, main
 from tetriserve.engine.messages import Command, Report, Setup, receive_report, send
@@ -21,16 +21,19 @@ class Workers:
     """The processes of one generation, in rank order."""
 
     def __init__(self) -> None:
-        self._processes: list[ForkServerProcess] = []
+        self._processes: list[BaseProcess] = []
         self._connections: list[Connection] = []
         self.are_ready = False
 
     def launch(self, setups: Sequence[Setup]) -> None:
-        """Start one process for each setup. The first launch of a program waits for the forkserver's imports.
+        """Start one process for each setup: forks of a process that has torch imported, where that is possible.
 
-        Raises WorkerLostError if the forkserver is gone; the next launch starts another.
+        CUDA can't be used in a fork of a process that has asked for it, and importing diffusers asks for it.
+
+        Raises WorkerLostError if the fork server is gone; the next launch starts another.
         """
-        context = multiprocessing.get_context("forkserver")
+        uses_cuda = any(device != "cpu" for setup in setups for device in setup.devices)
+        context: SpawnContext | ForkServerContext = SpawnContext() if uses_cuda else ForkServerContext()
         context.set_forkserver_preload([PRELOAD_MODULE])
         for setup in setups:
             ours, theirs = context.Pipe()
