@@ -76,6 +76,13 @@ def test_all_but_decision_times_is_the_same_with_them(tmp_path: Path) -> None:
     assert documents[0] == documents[1]
 
 
+def test_mechanisms_of_the_paper_can_be_switched_off(tmp_path: Path) -> None:
+    whole = simulate(tmp_path, "--mix", "skewed")
+    less = simulate(tmp_path, "--mix", "skewed", "--without", "elastic,backfill")
+    assert less["runs"][0]["mean_latency_s"] > whole["runs"][0]["mean_latency_s"]
+    assert not less["config"]["simulation"]["scheduler"]["tetriserve"]["elastic"]
+
+
 def test_the_schedule_can_be_written(tmp_path: Path) -> None:
     simulate(tmp_path, "--schedule", str(tmp_path / "s.json"))
     (schedule,) = json.loads((tmp_path / "s.json").read_text())["schedules"]
@@ -108,6 +115,7 @@ def test_a_sweep_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixt
         (("simulate", "--profile", "none.json"), ["none.json", "flux1-dev.h100.eager"]),
         (("simulate", "--trace", "none.jsonl"), ["none.jsonl"]),
         (("simulate", "--noise-cv", "-1"), ["noise_cv is -1"]),
+        (("simulate", "--without", "sleep"), ["'sleep'", "elastic"]),
         (("simulate", "--mix", "homogeneous:4096"), ["4096x4096", "2048x2048"]),
         (("simulate", "--json", "/nowhere/x.json", "--num-requests", "1"), ["/nowhere/x.json"]),
         (("sweep", "--json", "/nowhere/x.json"), ["/nowhere/x.json"]),
@@ -118,7 +126,7 @@ def test_a_sweep_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixt
         (("sweep", "--json", "x.json", "--slo-scale", "0"), ["SLO scale is 0"]),
         (("sweep", "--json", "x.json", "--mix", "uniform/even"), ["even"]),
         (("sweep", "--json", "x.json", "--policy", "best"), ["'best'"]),
-        (("workload", "--steps", "0"), ["--steps 0", "200"]),
+        (("workload", "--steps", "0"), ["num_inference_steps is 0", "200"]),
         (("workload", "--slo-scale", "0"), ["SLO scale is 0"]),
         (("workload", "--rate", "0"), ["rate is 0"]),
         (("workload", "--num-requests", "0"), ["num_requests is 0"]),

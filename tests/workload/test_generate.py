@@ -94,6 +94,7 @@ def test_an_unreadable_mix_is_named(text: str) -> None:
     ("wrong", "complaint"),
     [
         ({"num_requests": 0}, "num_requests is 0"),
+        ({"num_inference_steps": 0}, "num_inference_steps is 0, must be 1 to 200"),
         ({"rate_per_min": 0.0}, "rate is 0.0"),
         ({"rate_per_min": float("nan")}, "rate is nan"),
         ({"arrivals": "weekly"}, "'weekly' are not known; there are poisson, bursty, constant"),

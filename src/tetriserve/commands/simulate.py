@@ -4,6 +4,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,10 @@ def run(args: argparse.Namespace) -> None:
             )
             for policy in policies
         }
-    document: dict[str, Any] = {
-        "runs": [run_row(policy, result, not args.no_timing) for policy, result in results.items()],
-        **_bounds(args, cost, requests),
-        "config": _resolved(args, cost, requests),
-    }
+        progress(len(requests), len(requests), "bound")
+        bounds = _bounds(args, cost, requests)
+    rows = [run_row(policy, result, not args.no_timing) for policy, result in results.items()]
+    document: dict[str, Any] = {"runs": rows, **bounds, "config": _resolved(args, cost, requests, config)}
     console.print(result_table(document))
     if args.json is not None:
         write_json(args.json, document)
@@ -58,8 +58,18 @@ def run(args: argparse.Namespace) -> None:
 def simulation_config(args: argparse.Namespace) -> SimulationConfig:
     """What the options say about scheduler and faults. Raises ConfigurationError."""
     granularity = {} if args.step_granularity is None else {"step_granularity": args.step_granularity}
-    scheduler = SchedulerConfig(tetriserve=TetriServeConfig(round_s=args.round_s, **granularity))
+    tetriserve = replace(TetriServeConfig(round_s=args.round_s, **granularity), **_switched_off(args.without))
+    scheduler = SchedulerConfig(tetriserve=tetriserve)
     return SimulationConfig(args.noise_cv, args.failures_per_hour, args.recovery_s, scheduler)
+
+
+def _switched_off(names: str | None) -> dict[str, Any]:
+    known = [field.name for field in fields(TetriServeConfig) if field.type in (bool, "bool")]
+    chosen = [] if names is None else names.split(",")
+    for name in chosen:
+        if name not in known:
+            raise ConfigurationError(f"--without {name!r}: there are {', '.join(known)}")
+    return dict.fromkeys(chosen, False)
 
 
 def cost_model(args: argparse.Namespace) -> CostModel:
@@ -111,7 +121,9 @@ def _throttled(
     return on_complete
 
 
-def _resolved(args: argparse.Namespace, cost: CostModel, requests: Sequence[Request]) -> dict[str, Any]:
+def _resolved(
+    args: argparse.Namespace, cost: CostModel, requests: Sequence[Request], config: SimulationConfig
+) -> dict[str, Any]:
     """Everything the results depend on."""
     made = ("mix", "rate", "arrivals", "steps", "slo_scale")
     return {
@@ -124,11 +136,7 @@ def _resolved(args: argparse.Namespace, cost: CostModel, requests: Sequence[Requ
         "workload": {name: getattr(args, name) for name in made} if args.trace is None else None,
         "num_requests": len(requests),
         "seed": args.seed,
-        "noise_cv": args.noise_cv,
-        "failures_per_hour": args.failures_per_hour,
-        "recovery_s": args.recovery_s,
-        "step_granularity": args.step_granularity,
-        "round_s": args.round_s,
+        "simulation": asdict(config),
     }
 
 

@@ -112,6 +112,11 @@ def _add_machine_options(parser: Parser) -> None:
     parser.add_argument("--gpus", type=int, default=8, metavar="N", help="a power of two (default 8)")
     parser.add_argument("--step-granularity", type=int, metavar="N", help="tetriserve: steps in a round (default 5)")
     parser.add_argument("--round-s", type=float, metavar="S", help="tetriserve: length of a round in seconds")
+    parser.add_argument(
+        "--without",
+        metavar="NAME,...",
+        help="tetriserve: mechanisms to switch off: placement, elastic, backfill, batching",
+    )
 
 
 def _add_workload_options(parser: Parser) -> None:

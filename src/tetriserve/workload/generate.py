@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tetriserve.core.errors import ConfigurationError
+from tetriserve.core.params import MAX_STEPS
 from tetriserve.core.size import Size
 from tetriserve.workload.arrivals import arrival_times_s
 from tetriserve.workload.mixes import Mix
@@ -23,6 +24,12 @@ class WorkloadConfig:
     num_inference_steps: int = 28
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.num_requests < 1:
+            raise ConfigurationError(f"num_requests is {self.num_requests}, must be at least 1")
+        if not 1 <= self.num_inference_steps <= MAX_STEPS:
+            raise ConfigurationError(f"num_inference_steps is {self.num_inference_steps}, must be 1 to {MAX_STEPS}")
+
 
 def generate(
     config: WorkloadConfig, slo_s: Callable[[Size], float], prompts: Sequence[str] = PROMPTS
@@ -31,8 +38,6 @@ def generate(
 
     Times, sizes and prompts are drawn from sources of their own: another rate leaves the sizes as they are.
     """
-    if config.num_requests < 1:
-        raise ConfigurationError(f"num_requests is {config.num_requests}, must be at least 1")
     if not prompts:
         raise ConfigurationError("a workload needs at least one prompt")
     times, sizes, words = (random.Random(f"{config.seed}/{what}") for what in ("arrivals", "sizes", "prompts"))
