@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument(
         "--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of the blocks"
     )
+    parser.add_argument("--init", type=Path, help="transformer: averaged weights to begin with")
     parser.add_argument(
         "--limit-per-style", type=int, help="use only so many sprites of each style (for trials)"
     )
@@ -102,6 +103,8 @@ def main() -> None:
     data = TrainingSet(sprites, vae, tokens, encode(tokenizer, [""])[0])
     print(f"training set ready after {clock.piece_spent_s:.0f} s", flush=True)
     run = Run(device, args.work, clock, getattr(torch, args.precision))
+    if args.init and run.step == 0:
+        run.start_from(args.init)
     learner = train_transformer(data, run, args.batch_tokens)
     modules = {name: getattr(learner, name) for name in ("transformer", "text_encoder", "text_encoder_2")}
     preview(make_pipeline({**modules, "vae": vae}, tokenizer), sprites, args.work)

@@ -17,7 +17,7 @@ from latents import Batch, Size, TrainingSet
 from loop import Average, Clock, LossGuard, learning_rate, load, save
 from muon import Muon
 from networks import PIXELS_PER_TOKEN, make_text_encoder, make_text_encoder_2, make_transformer, shift_at
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 PEAK_LEARNING_RATE = 1.6e-3
@@ -113,6 +113,12 @@ class Run:
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.values, self.step = state["average"], state["step"]
             self.clock.spent_before_s = state["spent_s"]
+
+    def start_from(self, averaged: Path) -> None:
+        """Begin with the averaged weights of another run, without its optimizer state."""
+        self.learner.load_state_dict(load_file(averaged, device=self.device))
+        self.average = Average(self.parameters, decay=self.average.decay)
+        self.half.refresh()
 
     def save(self) -> None:
         """Write the checkpoint, all that a next piece needs."""
