@@ -47,9 +47,9 @@ def _add_demo(commands: "Commands[Parser]") -> None:
         "each one got beside what fixed degrees of parallelism would have reached.",
     )
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="where the images go")
-    parser.add_argument("--seed", type=int, default=0, help="of the workload")
+    parser.add_argument("--seed", type=int, default=23, help="of the workload (default 23)")
     parser.add_argument(
-        "--load", type=float, default=0.8, metavar="X", help="offered work over the machine's capacity (default 0.8)"
+        "--load", type=float, default=1.0, metavar="X", help="offered work over the machine's capacity (default 1)"
     )
     parser.add_argument("--compare", action="store_true", help="run the fixed degrees for real instead of simulating")
     _add_serving_options(parser)
