@@ -49,7 +49,7 @@ class DefaultConfig:
 
     chunk_s: float = 0.12
     window_s: float = 0.3
-    num_ahead: int = 10
+    num_ahead: int = 8
     idle_step_s: float = 0.3
     slip_s: float = 0.01
     batching: bool = True

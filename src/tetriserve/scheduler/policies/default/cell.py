@@ -1,8 +1,9 @@
 """The plan of one cell: serve the best set of those due first, then let the others use what is idle."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 from tetriserve.core.size import Size
 from tetriserve.scheduler.config import DefaultConfig
@@ -27,19 +28,28 @@ class Rules:
 
 @dataclass(slots=True)
 class Queue:
-    """Requests with nothing in flight while a plan is made: who can be on time, by deadline, and the late ones.
+    """Requests with nothing in flight, by id, while a plan is made: who can be on time, by deadline, and the late ones.
 
     `num_on_time` counts those beyond the first few, too.
     """
 
-    on_time: list[RequestView]
-    late: list[RequestView]
+    on_time: dict[str, RequestView]
+    late: dict[str, RequestView]
     num_on_time: int
 
-    def remove(self, ids: set[str]) -> None:
+    def first(self, count: int) -> list[RequestView]:
+        """The first of those that can be on time."""
+        return list(islice(self.on_time.values(), count))
+
+    def first_late(self, count: int) -> list[RequestView]:
+        """The first of the others."""
+        return list(islice(self.late.values(), count))
+
+    def remove(self, ids: Iterable[str]) -> None:
         """Nobody else may plan with these."""
-        self.on_time = [one for one in self.on_time if one.request_id not in ids]
-        self.late = [one for one in self.late if one.request_id not in ids]
+        for id_ in ids:
+            self.on_time.pop(id_, None)
+            self.late.pop(id_, None)
 
 
 def plan_cell(board: Board, queue: Queue, running: Sequence[RequestView], rules: Rules) -> list[Assignment]:
@@ -48,16 +58,25 @@ def plan_cell(board: Board, queue: Queue, running: Sequence[RequestView], rules:
     jobs = _look_at(board, queue, running, rules)
     jobs, chosen = _choose(jobs, board, queue, rules, partial(select, num_free=len(room), releases=releases))
     blocks = place(board, jobs, chosen.degrees, room)
-    assignments = _start(board, [job for job in jobs if job.key in blocks], blocks, rules)
-    started = {id_ for assignment in assignments for id_ in assignment.request_ids}
-    held = {id_ for job in jobs if job.key in blocks for id_ in job.ids}
-    others = [one for one in (*queue.on_time, *queue.late) if one.request_id not in started]
-    for place_, one in enumerate(sorted(others, key=lambda one: one.request_id not in held)):
+    served = [job for job in jobs if job.key in blocks]
+    assignments = _start(board, served, blocks, rules)
+    queue.remove(id_ for assignment in assignments for id_ in assignment.request_ids)
+    held = [one for job in served for one in job.members if one.request_id in queue.on_time]
+    queue.remove(one.request_id for one in held)
+    return assignments + _use_idle(board, held, queue, rules)
+
+
+def _use_idle(board: Board, held: list[RequestView], queue: Queue, rules: Rules) -> list[Assignment]:
+    """Who waits for a block goes first, then those on time, then the late."""
+    count = rules.config.num_ahead
+    others = [*held, *queue.first(count), *queue.first_late(count)] if board.idle else []
+    assignments: list[Assignment] = []
+    for index, one in enumerate(others):
         if not board.idle:
             break
-        share = max(1, len(board.idle) // (len(others) - place_))
+        share = max(1, len(board.idle) // (len(others) - index))
         assignments += _fill(board, _job((one,), board, rules), share, rules)
-    queue.remove(held.union(*(assignment.request_ids for assignment in assignments)))
+    queue.remove(assignment.request_ids[0] for assignment in assignments)
     return assignments
 
 
@@ -72,7 +91,7 @@ def _capacity(board: Board, window_s: float) -> tuple[set[int], Releases]:
 def _look_at(board: Board, queue: Queue, running: Sequence[RequestView], rules: Rules) -> list[Job]:
     """Who is due first of this cell's share of the waiting, and its running ones, if they can be on time."""
     share = -(-queue.num_on_time // len(rules.cells))
-    waiting = queue.on_time[: min(share, rules.config.num_ahead)]
+    waiting = queue.first(min(share, rules.config.num_ahead))
     jobs = [_job((one,), board, rules) for one in (*waiting, *running)]
     on_time = [job for job in jobs if job.ends_s <= job.due_s + TOLERANCE_S]
     return sorted([_soon(job, rules.config.window_s) for job in on_time], key=lambda job: (job.due_s, job.key))

@@ -45,11 +45,10 @@ def forecast(jobs: Sequence[Job], num_free: int, releases: Releases = ()) -> For
         running = _divide(live, free, now_s)
         if first is None:
             first = {run.job.key: run.degree for run in running}
-        next_s = min(
-            _next_end_s(running, now_s),
-            min([run.job.begin_s for run in live if run.job.begin_s > now_s + TOLERANCE_S], default=float("inf")),
-            coming[-1][0] if coming else float("inf"),
-        )
+        next_s = min(_next_end_s(running, now_s), coming[-1][0] if coming else float("inf"))
+        for run in live:
+            if now_s + TOLERANCE_S < run.job.begin_s < next_s:
+                next_s = run.job.begin_s
         for run in running:
             run.left -= (next_s - now_s) / run.job.curve.step_s[run.degree]
         now_s = next_s

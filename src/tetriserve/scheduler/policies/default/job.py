@@ -12,12 +12,13 @@ CurveOf = Callable[[Size], StepCurve]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """Steps to take together. Times are seconds from now.
+    """Steps to take together. Times are seconds from now. `key` is its first request: none is in two jobs of a plan.
 
     `begin_s` is when its first step can start and `due_s` when the last must have ended; `curve` has the times of a
     step by degree and `ladder` the same in ascending order; `gpu_s` is the least GPU time that meets the deadline.
     """
 
+    key: str
     members: tuple[RequestView, ...]
     curve: StepCurve
     ladder: tuple[tuple[int, float], ...]
@@ -35,6 +36,7 @@ class Job:
         begin_s = max(ready_s - now_s, 0.0) + sum([one.encode_s for one in members])
         due_s = min([one.deadline_s - one.decode_s for one in members]) - now_s
         return cls(
+            key=members[0].request_id,
             members=members,
             curve=curve,
             ladder=tuple(sorted(curve.step_s.items())),
@@ -44,11 +46,6 @@ class Job:
             gpu_s=curve.least_gpu_s(num_steps, due_s - begin_s),
             in_flight=ready_s > ready_by_s + TOLERANCE_S,
         )
-
-    @property
-    def key(self) -> str:
-        """Names it: no request is in two jobs of a plan."""
-        return self.members[0].request_id
 
     @property
     def ids(self) -> tuple[str, ...]:

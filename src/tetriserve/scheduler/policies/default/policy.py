@@ -5,6 +5,7 @@ is one cell. See docs/policies.md for the reasons and for what was tried.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache, partial
 from heapq import nsmallest
 
@@ -15,6 +16,9 @@ from tetriserve.scheduler.policies.default.blocks import Board
 from tetriserve.scheduler.policies.default.cell import Queue, Rules, plan_cell
 from tetriserve.scheduler.policies.tetriserve.allocation import StepCurve
 from tetriserve.scheduler.view import TOLERANCE_S, Assignment, Plan, Policy, RequestView, View
+
+CELLS_AT_ONCE = 16
+"""So many cells are planned in one decision, so that none takes long: 128 devices, if degrees go up to 8."""
 
 
 def default(cost: CostModel, num_devices: int, config: DefaultConfig) -> Policy:
@@ -34,19 +38,40 @@ def default(cost: CostModel, num_devices: int, config: DefaultConfig) -> Policy:
     return partial(plan_default, rules=Rules(config, cells, curve_of, counts_of))
 
 
-def plan_default(view: View, memory: None, rules: Rules) -> tuple[Plan, None]:
-    """Plan every cell that has a free device."""
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Cells that the last decision left for this one: `num_left` of them, from `cell` on."""
+
+    cell: int
+    num_left: int
+
+
+def plan_default(view: View, memory: Pass | None, rules: Rules) -> tuple[Plan, Pass | None]:
+    """Plan every cell that has a free device; of many, some now and the others in decisions that follow at once."""
     free = frozenset(view.available())
-    boards = [Board(view, cell, set(free.intersection(cell))) for cell in rules.cells if not free.isdisjoint(cell)]
-    if not boards:
-        return Plan(), memory
+    cells = [index for index, cell in enumerate(rules.cells) if not free.isdisjoint(cell)]
+    if not cells:
+        return Plan(), None
+    if memory:
+        cells = [
+            *(index for index in cells if index >= memory.cell),
+            *(index for index in cells if index < memory.cell),
+        ]
+        cells = cells[: max(1, memory.num_left)]
+    now, later = cells[:CELLS_AT_ONCE], cells[CELLS_AT_ONCE:]
     ready_by_s = view.now_s + view.ahead_s + TOLERANCE_S
-    queue = _queue([one for one in view.requests if one.ready_s <= ready_by_s], view, rules, len(boards))
-    running = [one for one in view.requests if one.ready_s > ready_by_s]
+    running: dict[int, list[RequestView]] = {}
+    for one in view.requests:
+        if one.ready_s > ready_by_s:
+            running.setdefault(one.last_devices[0] // len(rules.cells[0]), []).append(one)
+    queue = _queue([one for one in view.requests if one.ready_s <= ready_by_s], view, rules, len(now))
     assignments: list[Assignment] = []
-    for board in boards:
-        assignments += plan_cell(board, queue, [one for one in running if one.last_devices[0] in board.devices], rules)
-    return Plan(tuple(assignments)), memory
+    for index in now:
+        cell = rules.cells[index]
+        assignments += plan_cell(Board(view, cell, set(free.intersection(cell))), queue, running.get(index, ()), rules)
+    if not later:
+        return Plan(tuple(assignments)), None
+    return Plan(tuple(assignments), view.now_s), Pass(later[0], len(later))
 
 
 def _queue(waiting: Iterable[RequestView], view: View, rules: Rules, num_boards: int) -> Queue:
@@ -62,6 +87,8 @@ def _queue(waiting: Iterable[RequestView], view: View, rules: Rules, num_boards:
         else:
             late.append((left_s, one.request_id, one))
     most = num_boards * rules.config.num_ahead
-    return Queue(
-        [one for _, _, one in nsmallest(most, on_time)], [one for _, _, one in nsmallest(most, late)], len(on_time)
-    )
+    return Queue(_first(most, on_time), _first(most, late), len(on_time))
+
+
+def _first(count: int, ranked: list[tuple[float, str, RequestView]]) -> dict[str, RequestView]:
+    return {id_: one for _, id_, one in nsmallest(count, ranked)}

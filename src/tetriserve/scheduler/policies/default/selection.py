@@ -8,26 +8,54 @@ from collections.abc import Sequence
 
 from tetriserve.scheduler.policies.default.forecast import Forecast, Releases, forecast
 from tetriserve.scheduler.policies.default.job import Job
+from tetriserve.scheduler.view import TOLERANCE_S
 
-NUM_COSTLY = 4
+NUM_COSTLY = 2
 """So many of the costliest jobs are tried for the one to give up."""
 
-NUM_LATE = 2
+NUM_LATE = 1
 """And so many of those that are late in the forecast."""
 
 
 def select(jobs: Sequence[Job], num_free: int, releases: Releases = ()) -> Forecast:
     """The forecast of the best set found. Jobs left out of it are served with what is idle."""
-    served = list(jobs)
+    served = _affordable(jobs, num_free + sum([devices for _, devices in releases]))
     best = forecast(served, num_free, releases)
     while len(best.on_time) < len(served) > 1:
-        found = max(
-            [_without(job, served, num_free, releases) for job in _droppable(served, best)], key=lambda one: one[0]
-        )
+        found = _cheaper(served, best, num_free, releases)
         if found[0][0] < best.num_images:
             break
         _, served, best = found
     return best
+
+
+def _affordable(jobs: Sequence[Job], num_devices: int) -> list[Job]:
+    """The jobs without the costliest of those whose GPU time is more than there is until the last of them is due.
+
+    Saves forecasts: with these, no schedule keeps everybody on time.
+    """
+    kept: list[Job] = []
+    needed_s = 0.0
+    for job in jobs:
+        kept.append(job)
+        needed_s += job.gpu_s
+        while needed_s > num_devices * job.due_s + TOLERANCE_S:
+            costliest = max(kept, key=lambda one: one.gpu_s / len(one.members))
+            kept.remove(costliest)
+            needed_s -= costliest.gpu_s
+    return kept
+
+
+def _cheaper(
+    served: list[Job], best: Forecast, num_free: int, releases: Releases
+) -> tuple[tuple[int, float], list[Job], Forecast]:
+    """The best set with one job less; the costliest first, and if nobody is late without it, no other is tried."""
+    tried = []
+    for job in _droppable(served, best):
+        tried.append(_without(job, served, num_free, releases))
+        if len(tried[-1][2].on_time) == len(tried[-1][1]):
+            break
+    return max(tried, key=lambda one: one[0])
 
 
 def _without(
