@@ -12,7 +12,7 @@ from tetriserve.core.errors import ConfigurationError
 from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.policies import ddit, edf, fifo, genserve, srtf
-from tetriserve.scheduler.policies.default.policy import default
+from tetriserve.scheduler.policies.default import policy
 from tetriserve.scheduler.policies.tetriserve import rounds
 from tetriserve.scheduler.view import Plan, Policy, View
 
@@ -30,7 +30,7 @@ POLICIES: Mapping[str, PolicyFactory] = {
     "ddit": lambda cost, num_devices, config: ddit.ddit(cost, num_devices),
     "genserve": lambda cost, num_devices, config: genserve.genserve(cost, num_devices),
     "tetriserve": lambda cost, num_devices, config: rounds.tetriserve(cost, num_devices, config.tetriserve),
-    "default": lambda cost, num_devices, config: default(cost, num_devices, config.default),
+    "default": lambda cost, num_devices, config: policy.default(cost, num_devices, config.default),
 }
 
 
@@ -56,10 +56,10 @@ def make_policy(name: str, cost: CostModel, num_devices: int, config: SchedulerC
         raise ConfigurationError(
             f"policy {name!r} is not known; there are {', '.join(POLICIES)}, or your own as package.module:factory"
         )
-    policy = factory(cost, num_devices, config or SchedulerConfig())
-    if not callable(policy):
-        raise ConfigurationError(f"policy {name!r} made {policy!r}, which can't be called with (view, memory)")
-    return NamedPolicy(name, policy)
+    made = factory(cost, num_devices, config or SchedulerConfig())
+    if not callable(made):
+        raise ConfigurationError(f"policy {name!r} made {made!r}, which can't be called with (view, memory)")
+    return NamedPolicy(name, made)
 
 
 def _imported(name: str) -> PolicyFactory:
