@@ -44,14 +44,14 @@ def _add_demo(commands: "Commands[Parser]") -> None:
         "demo",
         help="serve a mixed load and show how it went",
         description="Start a server, send twelve requests of mixed sizes with deadlines over HTTP, and print what "
-        "each one got beside what fixed degrees of parallelism would have reached.",
+        "each one got beside what other policies would have reached.",
     )
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="where the images go")
-    parser.add_argument("--seed", type=int, default=23, help="of the workload (default 23)")
+    parser.add_argument("--seed", type=int, default=26, help="of the workload (default 26)")
     parser.add_argument(
-        "--load", type=float, default=1.0, metavar="X", help="offered work over the machine's capacity (default 1)"
+        "--load", type=float, default=0.8, metavar="X", help="offered work over the machine's capacity (default 0.8)"
     )
-    parser.add_argument("--compare", action="store_true", help="run the fixed degrees for real instead of simulating")
+    parser.add_argument("--compare", action="store_true", help="also serve it with the other policies")
     _add_serving_options(parser)
 
 
@@ -86,10 +86,16 @@ def _add_serving_options(parser: Parser) -> None:
     _add_sizes_option(parser)
     group = parser.add_argument_group("scheduling")
     group.add_argument(
-        "--policy", default="tetriserve", help="tetriserve, rssp or fixed-spK with K = 1, 2, 4, 8 (default tetriserve)"
+        "--policy",
+        default="default",
+        help="default (ours), tetriserve (the paper's), edf, rssp, fixed-spK with K = 1, 2, 4, 8, others in "
+        "docs/policies.md, or your own as package.module:factory (default: default)",
     )
     group.add_argument(
-        "--round-s", type=float, metavar="S", help="length of a round (default: five of the longest steps)"
+        "--round-s",
+        type=float,
+        metavar="S",
+        help="tetriserve's round (default: five steps of the largest size)",
     )
     group.add_argument(
         "--slo",

@@ -20,7 +20,7 @@ class ServingConfig:
     model_dir: Path = EMBEDDED_MODEL_DIR
     devices: str = "auto"
     dtype: str = "auto"
-    policy: str = "tetriserve"
+    policy: str = "default"
     sizes: tuple[Size, ...] | None = None
     round_s: float | None = None
     profile: Path | None = None
