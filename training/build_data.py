@@ -159,9 +159,7 @@ def plan(packages: Path, out: Path) -> tuple[list[RenderJob], list[dict]]:
 
 def main() -> None:
     """Parse the command line, fetch, render, print the counts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packages", type=Path, required=True, help="where the npm tarballs lie or go")
     parser.add_argument("--out", type=Path, required=True, help="where images and captions.jsonl go")
     args = parser.parse_args()
@@ -174,9 +172,7 @@ def main() -> None:
     with (args.out / "captions.jsonl").open("w") as lines:
         lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     concepts = len({row["hexcode"] for row in rows})
-    print(
-        json.dumps({"concepts": concepts, "images": len(rows), "styles": sorted({r["style"] for r in rows})})
-    )
+    print(json.dumps({"concepts": concepts, "images": len(rows), "styles": sorted({r["style"] for r in rows})}))
 
 
 if __name__ == "__main__":

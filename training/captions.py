@@ -96,9 +96,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> torch.Te
     return torch.tensor(batch["input_ids"], dtype=torch.int16)
 
 
-def encode_rows(
-    tokenizer: PreTrainedTokenizerFast, rows: Sequence[dict], num_captions: int, seed: int
-) -> torch.Tensor:
+def encode_rows(tokenizer: PreTrainedTokenizerFast, rows: Sequence[dict], num_captions: int, seed: int) -> torch.Tensor:
     """Return `num_captions` captions of every row as tokens (len(rows), num_captions, TEXT_TOKENS) int16."""
     rng = random.Random(seed)
     texts = [caption(row, rng) for row in rows for _ in range(num_captions)]

@@ -116,9 +116,7 @@ def tile(images: list[torch.Tensor], prompts: list[str], columns: int, cell_px: 
     return sheet
 
 
-def seconds_per_image(
-    pipeline: FluxPipeline, side_px: int, guidance_scale: float, steps: int
-) -> tuple[float, float]:
+def seconds_per_image(pipeline: FluxPipeline, side_px: int, guidance_scale: float, steps: int) -> tuple[float, float]:
     """Best and median of five calls, text encoding and decoding included; the best is the least disturbed."""
     times = []
     for _ in range(5):
@@ -130,9 +128,7 @@ def seconds_per_image(
 
 def main() -> None:
     """Parse the command line, measure, print the report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sheet", type=Path, help="write a contact sheet here")
@@ -155,9 +151,7 @@ def main() -> None:
     sprites = Sprites(args.data, read_rows(args.data), "cpu")
     asked = draw_rows(sprites.rows, args.count, args.seed)
     prompts = [reference_prompt(sprites.rows[index]) for index in asked]
-    images = torch.cat(
-        [generate(pipeline, prompts[i : i + 10], guidance, steps) for i in range(0, len(prompts), 10)]
-    )
+    images = torch.cat([generate(pipeline, prompts[i : i + 10], guidance, steps) for i in range(0, len(prompts), 10)])
     result = score(images, asked, sprites)
 
     if args.sheet:

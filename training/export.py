@@ -81,9 +81,7 @@ def check_sizes(folder: Path) -> int:
 
 def main() -> None:
     """Parse the command line, export, print the sizes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--guidance-scale", type=float, default=3.0, help="recorded as the default")

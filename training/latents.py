@@ -67,9 +67,7 @@ def encode(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
 def encode_rows(vae: AutoencoderKL, sprites: Sprites, rows: torch.Tensor, size: Size) -> torch.Tensor:
     """Encode each of the rows' sprites alone on white at `size`."""
     chunk = max(1, PIXELS_PER_CHUNK // (size.height * size.width))
-    return torch.cat(
-        [encode(vae, sprites.single(part, size.height, size.width)) for part in rows.split(chunk)]
-    )
+    return torch.cat([encode(vae, sprites.single(part, size.height, size.width)) for part in rows.split(chunk)])
 
 
 class TrainingSet:
@@ -87,9 +85,7 @@ class TrainingSet:
             rows = torch.arange(0, len(sprites), size.every, device=sprites.device)
             self.latents[size], self.tokens[size] = encode_rows(vae, sprites, rows, size), tokens[rows]
 
-    def batch(
-        self, max_tokens: int, caption_dropout: float, progress: float, generator: random.Random
-    ) -> Batch:
+    def batch(self, max_tokens: int, caption_dropout: float, progress: float, generator: random.Random) -> Batch:
         """A batch of one size with about `max_tokens` tokens, text included."""
         shares = [size.early_share if progress < EARLY else size.late_share for size in SIZES]
         size = generator.choices(SIZES, shares)[0]

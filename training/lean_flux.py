@@ -22,9 +22,7 @@ class Rotary:
     sin: Tensor
 
 
-def rotary(
-    transformer: FluxTransformer2DModel, image_ids: Tensor, text_tokens: int, dtype: torch.dtype
-) -> Rotary:
+def rotary(transformer: FluxTransformer2DModel, image_ids: Tensor, text_tokens: int, dtype: torch.dtype) -> Rotary:
     """Rotary tables for text at the origin followed by image tokens at `image_ids` (L, 3)."""
     ids = torch.cat([torch.zeros(text_tokens, 3, device=image_ids.device), image_ids])
     cos, sin = transformer.pos_embed(ids)
@@ -62,15 +60,11 @@ def heads(x: Tensor, linear: nn.Linear, width: int) -> Tensor:
     return linear(x).unflatten(-1, (-1, width))
 
 
-def double_block(
-    block: nn.Module, text: Tensor, image: Tensor, emb: Tensor, table: Rotary
-) -> tuple[Tensor, Tensor]:
+def double_block(block: nn.Module, text: Tensor, image: Tensor, emb: Tensor, table: Rotary) -> tuple[Tensor, Tensor]:
     """Text (B, T, D) and image (B, L, D), own weights, one attention; `emb` (B, D) is silu'd time."""
     attn, num_text = block.attn, text.shape[1]
     shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = block.norm1.linear(emb).chunk(6, dim=1)
-    t_shift, t_scale, t_gate, t_shift_mlp, t_scale_mlp, t_gate_mlp = block.norm1_context.linear(emb).chunk(
-        6, dim=1
-    )
+    t_shift, t_scale, t_gate, t_shift_mlp, t_scale_mlp, t_gate_mlp = block.norm1_context.linear(emb).chunk(6, dim=1)
     i, t, width = modulate(image, shift, scale), modulate(text, t_shift, t_scale), attn.head_dim
     text_table = Rotary(table.cos[:num_text], table.sin[:num_text])
     image_table = Rotary(table.cos[num_text:], table.sin[num_text:])
@@ -93,9 +87,7 @@ def double_block(
     image = torch.addcmul(image, gate[:, None], attn.to_out[0](out[:, num_text:]))
     text = torch.addcmul(text, t_gate[:, None], attn.to_add_out(out[:, :num_text]))
     image = torch.addcmul(image, gate_mlp[:, None], block.ff(modulate(image, shift_mlp, scale_mlp)))
-    text = torch.addcmul(
-        text, t_gate_mlp[:, None], block.ff_context(modulate(text, t_shift_mlp, t_scale_mlp))
-    )
+    text = torch.addcmul(text, t_gate_mlp[:, None], block.ff_context(modulate(text, t_shift_mlp, t_scale_mlp)))
     return text, image
 
 

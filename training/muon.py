@@ -39,18 +39,12 @@ class Stack:
 class Muon:
     """Muon over `matrices`, AdamW over `others`; call as a torch optimizer."""
 
-    def __init__(
-        self, matrices: list[nn.Parameter], others: list[nn.Parameter], weight_decay: float = 0.01
-    ) -> None:
+    def __init__(self, matrices: list[nn.Parameter], others: list[nn.Parameter], weight_decay: float = 0.01) -> None:
         by_shape: dict[torch.Size, list[nn.Parameter]] = {}
         for parameter in matrices:
             by_shape.setdefault(parameter.shape, []).append(parameter)
-        self.stacks = [
-            Stack(ps, torch.zeros(len(ps), *shape, device=ps[0].device)) for shape, ps in by_shape.items()
-        ]
-        self.adam = torch.optim.AdamW(
-            others, lr=1e-4, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True
-        )
+        self.stacks = [Stack(ps, torch.zeros(len(ps), *shape, device=ps[0].device)) for shape, ps in by_shape.items()]
+        self.adam = torch.optim.AdamW(others, lr=1e-4, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
         self.weight_decay = weight_decay
 
     @torch.no_grad()

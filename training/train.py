@@ -54,34 +54,22 @@ def preview(pipeline: FluxPipeline, sprites: Sprites, work: Path) -> None:
         images = generate(pipeline, [*prompts, *FREE_PROMPTS], scale, steps=20)
         print(f"guidance {scale}: {score(images[: len(asked)], asked, sprites)}", flush=True)
         pictures = [*images[:32], *images[len(asked) :]]
-        tile(pictures, [*prompts[:32], *FREE_PROMPTS], columns=8, cell_px=132).save(
-            work / f"preview-{scale}.png"
-        )
+        tile(pictures, [*prompts[:32], *FREE_PROMPTS], columns=8, cell_px=132).save(work / f"preview-{scale}.png")
 
 
 def main() -> None:
     """Parse the command line and run one piece of one stage."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="what build_data.py wrote")
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and previews")
     parser.add_argument("--stage", choices=("vae", "transformer"), required=True)
-    parser.add_argument(
-        "--total-seconds", type=float, required=True, help="of the stage, all pieces together"
-    )
+    parser.add_argument("--total-seconds", type=float, required=True, help="of the stage, all pieces together")
     parser.add_argument("--piece-seconds", type=float, default=float("inf"), help="of this process")
-    parser.add_argument(
-        "--batch-tokens", type=int, default=49152, help="transformer: tokens a step, text included"
-    )
+    parser.add_argument("--batch-tokens", type=int, default=49152, help="transformer: tokens a step, text included")
     parser.add_argument("--vae-batch", type=int, default=96, help="crops a step")
-    parser.add_argument(
-        "--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of the blocks"
-    )
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of the blocks")
     parser.add_argument("--init", type=Path, help="transformer: averaged weights to begin with")
-    parser.add_argument(
-        "--limit-per-style", type=int, help="use only so many sprites of each style (for trials)"
-    )
+    parser.add_argument("--limit-per-style", type=int, help="use only so many sprites of each style (for trials)")
     args = parser.parse_args()
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True

@@ -86,9 +86,7 @@ def train_vae(sprites: Sprites, work: Path, clock: Clock, batch: int) -> None:
         step += 1
         if step % 250 == 0:
             guard.check(step)
-            print(
-                f"vae step {step} {clock.spent_s:.0f} s loss {loss.item():.4f} kl {kl.item():.3f}", flush=True
-            )
+            print(f"vae step {step} {clock.spent_s:.0f} s loss {loss.item():.4f} kl {kl.item():.3f}", flush=True)
     guard.check(step)
     save(
         {
