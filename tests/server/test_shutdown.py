@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.conftest import run_server
+from server.conftest import RunningServer, run_server
 
 
 def processes_of_session(session: int) -> list[str]:
@@ -34,11 +34,10 @@ def test_a_signal_ends_the_server_without_traceback_or_orphan(
     assert "Stopped." in rest
 
 
-def test_a_port_in_use_is_said_before_anything_is_loaded(tiny_model_dir: Path, tmp_path: Path) -> None:
-    with run_server(tiny_model_dir, tmp_path, "--sizes", "64x64", "--devices", "cpu:1") as server:
-        port = server.url.rsplit(":", 1)[1]
-        command = [sys.executable, "-m", "tetriserve", "serve", "--port", port]
-        second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+def test_a_port_in_use_is_said_before_anything_is_loaded(server: RunningServer) -> None:
+    port = server.url.rsplit(":", 1)[1]
+    command = [sys.executable, "-m", "tetriserve", "serve", "--port", port]
+    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     assert second.returncode == 2
     assert len(second.stderr.splitlines()) == 1
     assert port in second.stderr
