@@ -45,6 +45,14 @@ def settings(guidance_scale: float) -> dict:
     }
 
 
+def forget_folders(folder: Path) -> None:
+    """Take out where on this machine the parts came from."""
+    for path in folder.glob("*/config.json"):
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
 def name_tokenizers_plainly(folder: Path) -> None:
     """Record the tokenizers' public class name instead of one internal to a transformers series."""
     index_path = folder / "model_index.json"
@@ -98,6 +106,7 @@ def main() -> None:
     clear(args.out)
     pipeline.save_pretrained(args.out, max_shard_size=MAX_SHARD_BYTES)
     name_tokenizers_plainly(args.out)
+    forget_folders(args.out)
     (args.out / "tetriserve.json").write_text(json.dumps(settings(args.guidance_scale), indent=2) + "\n")
     total = check_sizes(args.out)
     parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
         importlib.import_module(f"tetriserve.commands.{args.command}").run(args)
     except (InvalidRequestError, ConfigurationError) as error:
         fail(str(error))
-    except TetriServeError as error:
+    except (TetriServeError, OSError) as error:
         fail(str(error), 1)
     except KeyboardInterrupt:
         sys.exit(130)

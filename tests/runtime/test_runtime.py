@@ -27,6 +27,7 @@ class InstantExecutor:
     num_devices: int = 1
     fail: set[str] = field(default_factory=set)
     stall: bool = False
+    failed: Exception | None = None
     released: list[str] = field(default_factory=list)
     submitted: list[Chunk] = field(default_factory=list)
 
@@ -119,3 +120,12 @@ async def test_a_broken_scheduler_ends_everything_with_a_reason_instead_of_hangi
     assert runtime.failure is not None
     with pytest.raises(EngineError, match="999"):
         await runtime.generate(request("b"))
+
+
+async def test_an_executor_that_gave_up_is_seen_before_anybody_asks() -> None:
+    executor = InstantExecutor()
+    runtime = make_runtime(executor)
+    executor.failed = EngineError("the workers can't be started")
+    assert runtime.failure == "the workers can't be started"
+    with pytest.raises(EngineError, match="can't be started"):
+        await runtime.generate(request("a"))

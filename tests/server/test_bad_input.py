@@ -8,7 +8,7 @@ from server.conftest import RunningServer
 CASES = [
     ({}, 400, "prompt", ["required"]),
     ({"prompt": ""}, 400, "prompt", ["1 character"]),
-    ({"prompt": " \n"}, 400, "prompt", []),
+    ({"prompt": " \n"}, 400, "prompt", ["empty"]),
     ({"prompt": "x" * 32_001}, 400, "prompt", ["32000"]),
     ({"prompt": 5}, 400, "prompt", ["5"]),
     ({"prompt": "x", "negative_prompt": "x" * 32_001}, 400, "negative_prompt", ["32000"]),
@@ -58,6 +58,27 @@ def test_a_body_that_json_or_unicode_does_not_allow_is_refused(server: RunningSe
     response = httpx.post(f"{server.url}/v1/images/generations", content=content, headers=headers)
     assert response.status_code == 400
     assert response.json()["error"]["message"]
+
+
+def test_a_body_that_is_not_sent_as_json_is_told_so(server: RunningServer) -> None:
+    response = httpx.post(f"{server.url}/v1/images/generations", content=b'{"prompt": "x"}')
+    assert response.status_code == 400
+    assert "Content-Type" in response.json()["error"]["message"]
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(server: RunningServer) -> None:
+    response = server.post(prompt="x", junk="x" * (1 << 20))
+    assert response.status_code == 413
+    assert "1,048,576" in response.json()["error"]["message"]
+    chunked = httpx.post(f"{server.url}/v1/images/generations", content=iter([b"{}"]))
+    assert chunked.status_code == 411
+
+
+def test_line_breaks_in_a_field_name_stay_out_of_the_header(server: RunningServer) -> None:
+    response = server.post(**{"prompt": "a cat", "size": "64x64", "x\r\nSet-Cookie: a=b": 1})
+    assert response.status_code == 200
+    assert "set-cookie" not in response.headers
+    assert "Set-Cookie" in response.headers["X-TetriServe-Warning"]
 
 
 def test_wrong_method_and_wrong_path_have_the_same_error_shape(server: RunningServer) -> None:

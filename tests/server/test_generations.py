@@ -96,6 +96,18 @@ def test_the_official_openai_client_works_unchanged(server: RunningServer) -> No
     assert PIL.Image.open(io.BytesIO(base64.b64decode(answer.data[0].b64_json))).size == (128, 128)
 
 
+def test_null_means_the_default(server: RunningServer) -> None:
+    response = server.post(prompt="a cat", n=None, size=None, seed=None, response_format=None)
+    assert response.status_code == 200
+    assert len(response.json()["data"]) == 1
+
+
+def test_a_model_is_found_by_its_name(server: RunningServer) -> None:
+    name = httpx.get(f"{server.url}/v1/models").json()["data"][0]["id"]
+    assert httpx.get(f"{server.url}/v1/models/{name}").json()["id"] == name
+    assert httpx.get(f"{server.url}/v1/models/other").status_code == 404
+
+
 def test_health_and_documentation_are_there(server: RunningServer) -> None:
     health = httpx.get(f"{server.url}/health")
     assert (health.status_code, health.json()["status"], health.json()["num_devices"]) == (200, "ok", 2)

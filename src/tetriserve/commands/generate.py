@@ -1,13 +1,11 @@
 """`tetriserve generate`."""
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
-from tetriserve.commands.options import model_dir
+from tetriserve.commands.options import check_writable, model_dir
 from tetriserve.commands.progress import progress_bar
-from tetriserve.core.errors import ConfigurationError
 from tetriserve.runtime.local import Pipeline
 
 
@@ -35,9 +33,3 @@ def run(args: argparse.Namespace) -> None:
         for warning in image.warnings:
             console.print(f"[yellow]warning:[/] {warning}", highlight=False)
         print(f"{path}: {params.size}, seed {image.seed}, {image.latency_s:.2f} s")  # noqa: T201 the command's output
-
-
-def check_writable(path: Path) -> None:
-    """Raises ConfigurationError if a file can't be put there."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise ConfigurationError(f"--out {path}: not a file in an existing directory")

@@ -6,15 +6,20 @@ import asyncio
 from rich.console import Console
 from rich.table import Table
 
-from tetriserve.commands.options import engine_config
+from tetriserve.commands.options import check_writable, engine_config
 from tetriserve.commands.progress import progress_bar
 from tetriserve.core.blocks import degrees
+from tetriserve.core.errors import ConfigurationError
 from tetriserve.cost.profile import Profile
 from tetriserve.runtime.launch import measure_and_store
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure, store, and show."""
+    if not 3 <= args.repetitions <= 1000:
+        raise ConfigurationError(f"--repetitions {args.repetitions}: must be from 3 to 1000")
+    if args.out is not None:
+        check_writable(args.out)
     console = Console()
     with progress_bar(console, "Profiling") as progress:
         profile, path = asyncio.run(measure_and_store(engine_config(args), progress, args.repetitions))

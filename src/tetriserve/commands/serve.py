@@ -26,7 +26,10 @@ async def _serve(args: argparse.Namespace) -> None:
             service = model.service(config)
             greeting = _greeting(service, base_url(listener))
             await serve_until_signal(
-                create_app(service), listener, lambda: console.print(greeting, highlight=False, soft_wrap=True)
+                create_app(service),
+                listener,
+                on_started=lambda: console.print(greeting, highlight=False, soft_wrap=True),
+                on_grace_over=lambda: service.runtime.fail("the server is shutting down"),
             )
             console.print("Stopped.")
 

@@ -44,7 +44,7 @@ def _add_simulate(commands: "Commands[Parser]") -> None:
         help="run policies on virtual time",
         description="Run the server's own scheduler and policies on a virtual clock, with step times from a profile.",
     )
-    parser.add_argument("--policy", default="tetriserve", metavar="NAME,...", help="policies (default tetriserve)")
+    parser.add_argument("--policy", default="default", metavar="NAME,...", help="policies (default: default)")
     _add_machine_options(parser)
     parser.add_argument("--trace", type=Path, metavar="FILE", help="requests (default: made up, see below)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
@@ -63,7 +63,7 @@ def _add_sweep(commands: "Commands[Parser]") -> None:
     )
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="write the results here")
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: one a core)")
-    parser.add_argument("--policy", default="rssp,tetriserve", metavar="NAME,...", help="default: rssp,tetriserve")
+    parser.add_argument("--policy", default="rssp,default", metavar="NAME,...", help="default: rssp,default")
     _add_machine_options(parser)
     group = parser.add_argument_group("workloads")
     group.add_argument("--mix", default="uniform/skewed", metavar="MIX/...", help="default: uniform/skewed")

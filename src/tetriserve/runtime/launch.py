@@ -1,6 +1,7 @@
 """Starts and stops everything a service consists of: workers, profile, scheduler, runtime."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from tetriserve.runtime.service import Service
 from tetriserve.scheduler.config import SchedulerConfig, TetriServeConfig
 from tetriserve.scheduler.policies import make_policy
 from tetriserve.scheduler.scheduler import Scheduler
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 """Told (done, total, what) while something long goes on."""
@@ -72,6 +75,7 @@ async def loaded_model(config: ServingConfig, progress: Progress) -> AsyncIterat
     _check_policy(config, menu)
     async with workers(config, progress) as (executor, mailbox):
         profile = await obtain_profile(config, menu, executor, mailbox, progress)
+        logger.info("%s, resolved to %s and sizes %s", config, executor.config, menu.sizes)
         yield LoadedModel(menu, profile, executor, mailbox)
 
 
@@ -87,7 +91,7 @@ async def obtain_profile(
 ) -> Profile:
     """The profile given by file, or the stored one of this model and machine, or a new one, stored for next time."""
     if config.profile is not None:
-        return Profile.load(config.profile)
+        return _given_profile(config.profile, describe_machine(menu.card, executor))
     machine = describe_machine(menu.card, executor)
     store = ProfileStore()
     path = store.path(config.model_dir, machine.model, machine.device_name, machine.dtype)
@@ -95,6 +99,18 @@ async def obtain_profile(
     if profile is None:
         profile = await Profiler(executor, mailbox, machine, progress=progress).measure(menu.sizes)
         store.save(path, profile)
+    return profile
+
+
+def _given_profile(path: Path, machine: Machine) -> Profile:
+    """The profile in a file, with a warning for all that was measured elsewhere or left out."""
+    profile = Profile.load(path)
+    pairs = ((profile.model, machine.model), (profile.gpu, machine.device_name), (profile.dtype, machine.dtype))
+    for measured, here in pairs:
+        if measured != here:
+            logger.warning("%s was measured on %s, and this is %s", path, measured, here)
+    if profile.switch_s is None:
+        logger.warning("%s has no switch_s: a switch of devices is taken to cost nothing", path)
     return profile
 
 

@@ -43,7 +43,8 @@ class GeneratedImage:
 class Pipeline:
     """A model ready to draw. A context manager: workers start on entry and end on exit.
 
-    `devices` "auto" is one GPU, else one worker on all cores; with more devices every step runs on all of them.
+    `devices` "auto" is one GPU, else one worker on all cores; with more devices every step runs on the largest block of
+    them that is a power of two, eight at most.
     Raises ConfigurationError on entry if the model or the devices can't be used.
     """
 
@@ -66,15 +67,32 @@ class Pipeline:
         self._service: Service | None = None
 
     def params(self, prompt: str, **options: Any) -> GenerationParams:
-        """Check a call without making anything; options as in `generate`. Raises InvalidRequestError."""
+        """Check a call without making anything; options as in `Menu.params`. Raises InvalidRequestError."""
         return self._menu.params(prompt, **options)
 
-    def generate(self, prompt: str, **options: Any) -> GeneratedImage:
-        """One image. Options: size "WxH", seed, num_inference_steps, guidance_scale, negative_prompt.
+    def generate(
+        self,
+        prompt: str,
+        *,
+        size: str = "auto",
+        seed: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        negative_prompt: str = "",
+    ) -> GeneratedImage:
+        """One image, of the model's own defaults where nothing else is said. `size` is "WIDTHxHEIGHT" in pixels.
 
         Raises InvalidRequestError, or RequestFailedError if the engine could not make it.
         """
-        return self.run(self.params(prompt, **options))[0]
+        params = self.params(
+            prompt,
+            size=size,
+            seed=seed,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+        )
+        return self.run(params)[0]
 
     def run(self, params: GenerationParams) -> list[GeneratedImage]:
         """All `params.n` images."""

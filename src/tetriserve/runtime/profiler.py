@@ -55,6 +55,7 @@ class Profiler:
     machine: Machine
     repetitions: int = 5
     progress: Callable[[int, int, str], None] = lambda done, total, text: None
+    _cell: str = ""
     _chunk_ids: Iterator[int] = field(default_factory=itertools.count)
     _waiting: dict[int, asyncio.Future[ChunkDone]] = field(default_factory=dict)
 
@@ -66,12 +67,12 @@ class Profiler:
         total = len(cells) + len(sizes) + 1
         entries, stages = [], []
         for done, (size, degree) in enumerate(cells):
-            self.progress(done, total, f"step {size} at degree {degree}")
+            self._begin(done, total, f"step {size} at degree {degree}")
             entries.append(await self._step_time(size, degree))
         for done, size in enumerate(sizes, start=len(cells)):
-            self.progress(done, total, f"encode and decode {size}")
+            self._begin(done, total, f"encode and decode {size}")
             stages += await self._stage_times(size)
-        self.progress(total - 1, total, "switch of degree")
+        self._begin(total - 1, total, "switch of degree")
         switch_s = await self._switch_s(sizes[0])
         self.progress(total, total, "profile measured")
         self.mailbox.listener = None
@@ -89,6 +90,10 @@ class Profiler:
             stages=tuple(stages),
             switch_s=switch_s,
         )
+
+    def _begin(self, done: int, total: int, cell: str) -> None:
+        self._cell = cell
+        self.progress(done, total, cell)
 
     async def _step_time(self, size: Size, degree: int) -> StepTime:
         blocks = aligned_blocks(self.executor.num_devices, degree)
@@ -170,10 +175,11 @@ class Profiler:
             case ChunkDone(chunk_id):
                 self._waiting.pop(chunk_id).set_result(event)
             case ChunkFailed(chunk_id, message=message):
-                self._waiting.pop(chunk_id).set_exception(EngineError(f"profiling failed: {message}"))
+                reason = f"profiling failed at {self._cell}: {message}; --sizes leaves a size out"
+                self._waiting.pop(chunk_id).set_exception(EngineError(reason))
             case WorkersLost(message=message):
                 for future in self._waiting.values():
-                    future.set_exception(EngineError(f"profiling failed, a worker was lost: {message}"))
+                    future.set_exception(EngineError(f"profiling failed at {self._cell}, a worker was lost: {message}"))
                 self._waiting.clear()
             case _:
                 raise AssertionError(f"an executor does not send {type(event).__name__}")

@@ -25,6 +25,11 @@ logger = logging.getLogger(__name__)
 class ImageExecutor(Executor, Protocol):
     """An executor that makes pictures, not only events."""
 
+    @property
+    def failed(self) -> Exception | None:
+        """Why nothing can be run any more, or None."""
+        ...
+
     def take_image(self, request_id: str) -> Image:
         """The decoded image of a request, once."""
         ...
@@ -58,6 +63,8 @@ class Runtime:
     @property
     def failure(self) -> str | None:
         """Why nothing can be served any more, or None."""
+        if self._failure is None and self.executor.failed is not None:
+            return str(self.executor.failed)
         return self._failure
 
     @staticmethod
@@ -71,8 +78,8 @@ class Runtime:
 
     async def generate(self, request: Request) -> Result:
         """Run one request. Raises RequestFailedError if it ends without an image; its siblings don't notice."""
-        if self._failure is not None:
-            raise EngineError(self._failure)
+        if self.failure is not None:
+            raise EngineError(self.failure)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._requests[request.request_id] = request
         self._futures[request.request_id] = future
@@ -86,6 +93,8 @@ class Runtime:
         try:
             for command in self.scheduler.on(event, self.now_s()):
                 self._do(command)
+        except EngineError as error:
+            self.fail(str(error))
         except Exception as error:
             # A broken invariant must not leave callers waiting for ever.
             logger.exception("scheduling failed on %s", type(event).__name__)
@@ -98,6 +107,7 @@ class Runtime:
             self._settle(request_id, EngineError(message))
 
     def _do(self, command: Command) -> None:
+        logger.debug("%s", command)
         match command:
             case Submit(chunks):
                 self.executor.submit(

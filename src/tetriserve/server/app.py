@@ -12,6 +12,7 @@ from tetriserve.runtime.png import encode_base64_png
 from tetriserve.runtime.runtime import Result
 from tetriserve.runtime.service import Service
 from tetriserve.server import errors, wire
+from tetriserve.server.body_limit import BodyLimit
 
 WARNING_HEADER = "X-TetriServe-Warning"
 
@@ -29,6 +30,7 @@ def create_app(service: Service) -> FastAPI:
     """The application. It owns nothing: the service is started and closed by its caller."""
     app = FastAPI(title="TetriServe", description="Images by their deadlines, in the shape of OpenAI's Images API.")
     errors.install(app)
+    app.add_middleware(BodyLimit)
 
     @app.post("/v1/images/generations", responses={400: {"model": wire.ErrorResponse}})
     async def generate(body: wire.ImagesRequest, response: Response) -> wire.ImagesResponse:
@@ -42,7 +44,8 @@ def create_app(service: Service) -> FastAPI:
         if body.ignored_fields:
             warnings.insert(0, f"ignored fields: {', '.join(body.ignored_fields)}"[:1000])
         if warnings:
-            response.headers[WARNING_HEADER] = "; ".join(warnings).encode("ascii", "backslashreplace").decode("ascii")
+            # Escaped, because a field's name may hold line breaks, which would end the header.
+            response.headers[WARNING_HEADER] = "; ".join(warnings).encode("unicode_escape").decode("ascii")
         return answer
 
     @app.get("/health", responses={503: {"model": wire.Health}})
@@ -64,6 +67,12 @@ def create_app(service: Service) -> FastAPI:
         """The one model that is served."""
         return wire.ModelList(data=[wire.ModelCard(id=service.menu.card.name)])
 
+    @app.get("/v1/models/{name}", responses={404: {"model": wire.ErrorResponse}})
+    async def model(name: str) -> wire.ModelCard:
+        """The served model, by its name."""
+        service.menu.check_model(name)
+        return wire.ModelCard(id=name)
+
     return app
 
 
@@ -72,8 +81,8 @@ def read_params(service: Service, body: wire.ImagesRequest) -> GenerationParams:
     service.menu.check_model(body.model)
     params = service.menu.params(
         body.prompt,
-        size=body.size,
-        n=body.n,
+        size=body.size or "auto",
+        n=1 if body.n is None else body.n,
         seed=body.seed,
         num_inference_steps=body.num_inference_steps,
         guidance_scale=body.guidance_scale,

@@ -38,6 +38,8 @@ async def _invalid_body(_: Request, error: Exception) -> JSONResponse:
     if fault["type"] == "json_invalid":
         message, code = f"the body is not valid JSON: {fault['ctx']['error']}", "invalid_json"
         param = None
+    elif isinstance(fault.get("input"), bytes):
+        message, code = "the body is not sent as JSON: set the header Content-Type: application/json", "not_json"
     elif fault["type"] == "missing":
         message, code = f"{param or 'a JSON body'} is required", "missing_required_parameter"
     else:

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -13,10 +14,23 @@ from tetriserve.core.errors import ConfigurationError
 
 GRACE_S = 5
 """Seconds that requests in flight have to finish after a signal."""
+ANSWER_S = 2
+"""Seconds for the answers to those that have not."""
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, save that a signal ends `serve` normally instead of being raised again afterwards."""
+    """uvicorn, save that a signal ends `serve` normally instead of being raised again afterwards.
+
+    `on_grace_over` is called when the grace period has passed and requests are still in flight.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_grace_over: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_grace_over = on_grace_over
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        asyncio.get_running_loop().call_later(GRACE_S, self._on_grace_over)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -46,9 +60,11 @@ def base_url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def serve_until_signal(app: FastAPI, listener: socket.socket, on_started: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM; then finish what runs within the grace period."""
-    server = _server(app)
+async def serve_until_signal(
+    app: FastAPI, listener: socket.socket, on_started: Callable[[], None], on_grace_over: Callable[[], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM; what has not finished when the grace period is over is for `on_grace_over`."""
+    server = _server(app, on_grace_over)
     task = await _started(server, listener)
     on_started()
     await task
@@ -75,8 +91,9 @@ async def _started(server: uvicorn.Server, listener: socket.socket) -> asyncio.T
     return task
 
 
-def _server(app: FastAPI) -> _Server:
+def _server(app: FastAPI, on_grace_over: Callable[[], None] = lambda: None) -> _Server:
     # The application's life is the caller's, so uvicorn runs no lifespan; the application logs what goes wrong.
-    return _Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_S)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_S + ANSWER_S
     )
+    return _Server(config, on_grace_over)

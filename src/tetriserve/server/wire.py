@@ -30,10 +30,10 @@ class ImagesRequest(BaseModel):
         },
     )
 
-    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS, pattern=r"\S", description="What to draw.")]
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS, description="What to draw.")]
     model: Annotated[str | None, Field(description="A name from /v1/models; the served model when absent.")] = None
-    n: Annotated[int, Field(ge=1, le=MAX_IMAGES, description="Images to make, with seeds seed, seed+1, ...")] = 1
-    size: Annotated[str, Field(description="WIDTHxHEIGHT, multiples of 16, or auto.")] = "auto"
+    n: Annotated[int | None, Field(ge=1, le=MAX_IMAGES, description="Images to make, with seeds seed, seed+1, ...")] = 1
+    size: Annotated[str | None, Field(description="WIDTHxHEIGHT, multiples of 16, or auto.")] = "auto"
     seed: Annotated[int | None, Field(ge=0, le=MAX_SEED, description="Drawn at random when absent, and reported.")] = (
         None
     )
@@ -43,7 +43,7 @@ class ImagesRequest(BaseModel):
         Field(ge=0, le=MAX_GUIDANCE_SCALE, allow_inf_nan=False, description="How closely to follow the prompt."),
     ] = None
     negative_prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARS, description="What to avoid.")] = ""
-    response_format: Annotated[Literal["b64_json"], Field(description="Images come as base64 PNG.")] = "b64_json"
+    response_format: Annotated[Literal["b64_json"] | None, Field(description="Images come as base64 PNG.")] = "b64_json"
     slo_ms: Annotated[
         float | None,
         Field(
