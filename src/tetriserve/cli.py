@@ -17,7 +17,7 @@ examples:
   tetriserve demo                                       a server under a mixed load, and how it went
   tetriserve serve --port 8000                          the OpenAI Images API with deadlines
   tetriserve serve --model /models/FLUX.1-dev --devices cuda
-  tetriserve simulate --policy rssp,tetriserve --bound  policies against each other and the possible; no GPU
+  tetriserve simulate --policy rssp,default --bound     policies against each other and the possible; no GPU
 """
 
 

@@ -25,7 +25,7 @@ def _add_generate(commands: "Commands[Parser]") -> None:
     parser.add_argument("--negative-prompt", default="", metavar="TEXT", help="what to avoid")
     parser.add_argument("-n", type=int, default=1, metavar="N", help="images, with seeds SEED, SEED+1, ... (default 1)")
     parser.add_argument("--out", type=Path, default=Path("image.png"), metavar="FILE", help="default: image.png")
-    _add_engine_options(parser)
+    _add_engine_options(parser, default_devices="one GPU, else cpu:1")
 
 
 def _add_serve(commands: "Commands[Parser]") -> None:
@@ -68,13 +68,16 @@ def _add_profile(commands: "Commands[Parser]") -> None:
     _add_sizes_option(parser)
 
 
-def _add_engine_options(parser: Parser) -> None:
+def _add_engine_options(parser: Parser, default_devices: str = "all GPUs, else cpu:2") -> None:
     group = parser.add_argument_group("model and devices")
     group.add_argument(
         "--model", metavar="DIR", help="a directory in the diffusers layout (default: the embedded model)"
     )
     group.add_argument(
-        "--devices", default="auto", metavar="KIND[:N]", help="cpu:N or cuda or cuda:N (default: all GPUs, else cpu:2)"
+        "--devices",
+        default="auto",
+        metavar="KIND[:N]",
+        help=f"cpu:N or cuda or cuda:N (default: {default_devices})",
     )
     group.add_argument(
         "--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="default: bfloat16 on GPUs"
