@@ -77,8 +77,8 @@ def test_all_but_decision_times_is_the_same_with_them(tmp_path: Path) -> None:
 
 
 def test_mechanisms_of_the_paper_can_be_switched_off(tmp_path: Path) -> None:
-    whole = simulate(tmp_path, "--mix", "skewed")
-    less = simulate(tmp_path, "--mix", "skewed", "--without", "elastic,backfill")
+    whole = simulate(tmp_path, "--mix", "skewed", "--policy", "tetriserve")
+    less = simulate(tmp_path, "--mix", "skewed", "--policy", "tetriserve", "--without", "elastic,backfill")
     assert less["runs"][0]["mean_latency_s"] > whole["runs"][0]["mean_latency_s"]
     assert not less["config"]["simulation"]["scheduler"]["tetriserve"]["elastic"]
 

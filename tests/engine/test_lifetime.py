@@ -16,11 +16,12 @@ from parity.fixtures import GetCheckpoint
 from parity.harness import EVENT_TIMEOUT_S, Engine
 
 PROGRAM = """
-import os, sys, time
+import os, signal, sys, time
 from parity.harness import Engine
 from pathlib import Path
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
     engine = Engine(Path(sys.argv[1]), "cpu:2")
     engine.executor.start()
     engine.executor.submit(engine.plan(engine.request("512x512", steps=500), [(0, 1)]))
