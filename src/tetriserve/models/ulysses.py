@@ -4,25 +4,35 @@ Between attentions a rank holds some tokens of all heads; in attention, all toke
 counts need not be divisible by the degree: every rank computes every split size from the totals, so nothing is padded
 and no sizes are exchanged. Source: DeepSpeed-Ulysses, arXiv 2309.14509; differs: one packed exchange for q, k and v.
 
-Tensor letters: B batch, L all tokens, l this rank's tokens, H all heads, h this rank's heads, D head width.
+Tensor letters: B batch, L all tokens, l this rank's tokens, H all heads, h this rank's heads, W head width.
+Tokens come first, so that what goes to a rank or comes from it is contiguous for any batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from tetriserve.models.symmetric import PeerMemory
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SequenceGroup:
-    """The devices that work on one step together, seen from one of them."""
+    """The devices that work on one step together, seen from one of them.
+
+    `half` is the group of those in the same half of the block. `memory`, where the devices can write to each other's,
+    makes exchanges without the process group.
+    """
 
     rank: int = 0
     degree: int = 1
     process_group: dist.ProcessGroup | None = None
+    half: "SequenceGroup | None" = None
+    memory: "PeerMemory | None" = None
 
 
 ALONE = SequenceGroup()
@@ -47,84 +57,82 @@ class TokenSplit:
         """The most even split of `num_tokens`."""
         return cls(group, split_sizes(num_tokens, group.degree))
 
+    @property
+    def own_length(self) -> int:
+        """Tokens of this rank."""
+        return self.lengths[self.group.rank]
+
+    @property
+    def offset(self) -> int:
+        """Tokens of the ranks before this one."""
+        return sum(self.lengths[: self.group.rank])
+
     def joined(self, other: "TokenSplit") -> "TokenSplit":
         """The split of a joint sequence of which every rank holds its tokens of both."""
         return TokenSplit(self.group, tuple(a + b for a, b in zip(self.lengths, other.lengths, strict=True)))
 
-    def shard(self, x: Tensor, dim: int) -> Tensor:
+    def shard(self, x: Tensor, dim: int = 0) -> Tensor:
         """This rank's part of `x` along `dim`: a view."""
         if self.group.degree == 1:
             return x
-        return x.narrow(dim, sum(self.lengths[: self.group.rank]), self.lengths[self.group.rank])
+        return x.narrow(dim, self.offset, self.own_length)
 
     def gather(self, shard: Tensor) -> Tensor:
-        """(1, l, C) of every rank -> (1, L, C) on every rank."""
+        """(l, ...) of every rank -> (L, ...) on every rank."""
         if self.group.degree == 1:
             return shard
-        _, own_length, channels = shard.shape
+        per_token = shard[0].numel() if self.own_length else shard.new_empty(shard.shape[1:]).numel()
         send = shard.reshape(1, -1).expand(self.group.degree, -1).reshape(-1)
-        whole = _exchange(
+        whole = exchange(
             send,
-            [own_length * channels] * self.group.degree,
-            [length * channels for length in self.lengths],
+            [self.own_length * per_token] * self.group.degree,
+            [length * per_token for length in self.lengths],
             self.group,
         )
-        return whole.view(1, sum(self.lengths), channels)
+        return whole.view(sum(self.lengths), *shard.shape[1:])
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention without mask over (B, L, H, D). The one call that every model's attention ends in."""
-    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-    return out.transpose(1, 2)
-
-
-def ulysses_attention(q: Tensor, k: Tensor, v: Tensor, split: TokenSplit) -> Tensor:
-    """Attention over all tokens of a group: (B, l, H, D) -> (B, l, H, D) in two exchanges."""
-    if split.group.degree == 1:
-        return attention(q, k, v)
-    num_heads = q.shape[2]
-    return _to_tokens(attention(*_to_heads(q, k, v, split)), num_heads, split)
-
-
-def _to_heads(q: Tensor, k: Tensor, v: Tensor, split: TokenSplit) -> tuple[Tensor, ...]:
-    """Three (B, l, H, D) -> three (B, L, h, D). Tokens come grouped by rank, which attention doesn't mind."""
+def to_heads(qkv: Tensor, split: TokenSplit) -> Tensor:
+    """(l, B, 3, H, W) -> (L, B, 3, h, W). Tokens come grouped by rank, which attention doesn't mind."""
     group = split.group
-    B, own_length, H, D = q.shape
+    _, B, three, H, W = qkv.shape
     heads = split_sizes(H, group.degree)
+    per_token = B * three * W
     own_heads = heads[group.rank]
-    packed = torch.stack((q, k, v), dim=3).transpose(0, 1)  # l B H 3 D
-    received = _exchange(
-        _by_heads(packed, heads),
-        [own_length * B * h * 3 * D for h in heads],
-        [length * B * own_heads * 3 * D for length in split.lengths],
+    received = exchange(
+        _by_heads(qkv, heads),
+        [split.own_length * h * per_token for h in heads],
+        [length * own_heads * per_token for length in split.lengths],
         group,
     )
-    return received.view(sum(split.lengths), B, own_heads, 3, D).transpose(0, 1).unbind(3)
+    return received.view(sum(split.lengths), B, three, own_heads, W)
 
 
-def _to_tokens(out: Tensor, num_heads: int, split: TokenSplit) -> Tensor:
-    """(B, L, h, D) -> (B, l, H, D): the way back."""
+def to_tokens(out: Tensor, num_heads: int, split: TokenSplit) -> Tensor:
+    """(L, B, h, W) -> (l, B, H, W): the way back."""
     group = split.group
-    B, _, own_heads, D = out.shape
-    own_length = split.lengths[group.rank]
+    _, B, own_heads, W = out.shape
     heads = split_sizes(num_heads, group.degree)
-    sizes = [own_length * B * h * D for h in heads]
-    received = _exchange(
-        out.transpose(0, 1).reshape(-1), [length * B * own_heads * D for length in split.lengths], sizes, group
-    )
-    parts = [part.view(own_length, B, h, D) for part, h in zip(torch.split(received, sizes), heads, strict=True)]
-    return torch.cat(parts, dim=2).transpose(0, 1)
+    sizes = [split.own_length * B * h * W for h in heads]
+    received = exchange(out.reshape(-1), [length * B * own_heads * W for length in split.lengths], sizes, group)
+    parts = torch.split(received, sizes)
+    return torch.cat([x.view(split.own_length, B, h, W) for x, h in zip(parts, heads, strict=True)], dim=2)
 
 
-def _by_heads(packed: Tensor, heads: tuple[int, ...]) -> Tensor:
-    """(l, B, H, 3, D) -> flat, one block of (l, B, h, 3, D) for each rank."""
-    if heads[0] == heads[-1]:
-        return torch.unflatten(packed, 2, (len(heads), heads[0])).movedim(2, 0).reshape(-1)
-    return torch.cat([part.reshape(-1) for part in torch.split(packed, list(heads), dim=2)])
+def swap(x: Tensor, group: SequenceGroup) -> Tensor:
+    """The tensor that the rank at the same place in the other half of the group gives for `x`."""
+    partner = (group.rank + group.degree // 2) % group.degree
+    sizes = [x.numel() if rank == partner else 0 for rank in range(group.degree)]
+    return exchange(x.reshape(-1), sizes, sizes, group).view_as(x)
 
 
-def _exchange(send: Tensor, send_sizes: list[int], receive_sizes: list[int], group: SequenceGroup) -> Tensor:
+def exchange(send: Tensor, send_sizes: Sequence[int], receive_sizes: Sequence[int], group: SequenceGroup) -> Tensor:
     """One all-to-all of flat tensors; sizes are numbers of elements, by rank."""
     received = send.new_empty(sum(receive_sizes))
-    dist.all_to_all_single(received, send, receive_sizes, send_sizes, group=group.process_group)
+    dist.all_to_all_single(received, send, list(receive_sizes), list(send_sizes), group=group.process_group)
     return received
+
+
+def _by_heads(qkv: Tensor, heads: tuple[int, ...]) -> Tensor:
+    """(l, B, 3, H, W) -> flat, one block of (l, B, 3, h, W) for each rank."""
+    return torch.cat([part.reshape(-1) for part in torch.split(qkv, list(heads), dim=3)])

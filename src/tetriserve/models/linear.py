@@ -1,0 +1,58 @@
+"""Matrix products with weights: bias and GELU in the product's own epilogue where the library has one."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """y = x W^T + b, with W (N, K) and b (N,). Rows of x are whatever all leading dimensions hold."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, *modules: nn.Linear) -> Self:
+        """The layers of one input side by side: their outputs follow each other along N."""
+        if len(modules) == 1:
+            return cls(modules[0].weight, modules[0].bias)
+        biases = [module.bias for module in modules if module.bias is not None]
+        assert len(biases) in (0, len(modules))
+        return cls(torch.cat([module.weight for module in modules]), torch.cat(biases) if biases else None)
+
+    def split_inputs(self, first: int) -> tuple["Linear", "Linear"]:
+        """The same layer as a sum of two, for an input that comes in two parts of which the first is `first` wide."""
+        return Linear(self.weight[:, :first], self.bias), Linear(self.weight[:, first:], None)
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """(..., K) -> (..., N), into `out` if given."""
+        if out is None:
+            return F.linear(x, self.weight, self.bias)
+        rows, target = x.flatten(0, -2), out.flatten(0, -2)
+        if self.bias is None:
+            torch.mm(rows, self.weight.t(), out=target)
+        else:
+            torch.addmm(self.bias, rows, self.weight.t(), out=target)
+        return out
+
+    def add_to(self, x: Tensor, out: Tensor) -> Tensor:
+        """out += x W^T, in place; only for layers without bias."""
+        assert self.bias is None
+        out.flatten(0, -2).addmm_(x.flatten(0, -2), self.weight.t())
+        return out
+
+    def gelu(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """GELU (tanh approximation) of the product, which cuBLASLt computes in its epilogue."""
+        if x.is_cuda and self.bias is not None:
+            rows, target = x.flatten(0, -2), None if out is None else out.flatten(0, -2)
+            if target is None:
+                made: Tensor = torch._addmm_activation(self.bias, rows, self.weight.t(), use_gelu=True)
+                return made.unflatten(0, x.shape[:-1])
+            torch._addmm_activation(self.bias, rows, self.weight.t(), use_gelu=True, out=target)
+            return target.view_as(out) if out is not None else target
+        hidden = F.gelu(F.linear(x, self.weight, self.bias), approximate="tanh")
+        return hidden if out is None else out.copy_(hidden)
