@@ -1,4 +1,4 @@
-"""The adapter on one device, in this process, against diffusers: to the last bit where the arithmetic is the same."""
+"""The adapter on one device, in this process, against diffusers."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
 from tetriserve.models.adapter import ModelAdapter
-from tetriserve.models.flow_match import denoise
+from tetriserve.models.denoise import Denoiser
 from tetriserve.models.loading import load_model
 from tetriserve.models.ulysses import ALONE
 
@@ -27,23 +27,19 @@ def request(size: str = "80x48", guidance: float = 3.5) -> Request:
 @torch.inference_mode()
 def latents(model: ModelAdapter, asked: Request) -> torch.Tensor:
     state = model.encode(asked)
-    denoise(model, [state], [0], 1, ALONE)
-    denoise(model, [state], [1], 3, ALONE)
+    denoiser = Denoiser(model)
+    denoiser.run([state], [0], 1, ALONE)
+    denoiser.run([state], [1], 3, ALONE)
     return state.latents[0]
 
 
-@pytest.mark.parametrize(("kind", "guidance"), [("embedded", 3.5), ("none", 3.5), ("true_cfg", 1.0)])
-def test_latents_are_those_of_diffusers_exactly(
+@pytest.mark.parametrize(("kind", "guidance"), [("embedded", 3.5), ("none", 3.5), ("true_cfg", 1.0), ("true_cfg", 3.5)])
+def test_latents_are_those_of_diffusers(
     kind: str, guidance: float, checkpoint: GetCheckpoint, reference: Reference
 ) -> None:
     asked = request(guidance=guidance)
     expected = reference.call(checkpoint(kind), asked, "latent")
-    assert torch.equal(latents(load(checkpoint, kind), asked), expected)
-
-
-def test_true_cfg_in_one_batch_is_two_passes_but_for_rounding(checkpoint: GetCheckpoint, reference: Reference) -> None:
-    expected = reference.call(checkpoint("true_cfg"), request(), "latent")
-    assert (latents(load(checkpoint, "true_cfg"), request()) - expected).abs().max() < 1e-4
+    assert (latents(load(checkpoint, kind), asked) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize("kind", ["embedded", "true_cfg"])

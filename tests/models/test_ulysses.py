@@ -12,7 +12,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tetriserve.engine.entry import PRELOAD_MODULE
-from tetriserve.models.ulysses import ALONE, SequenceGroup, TokenSplit, attention, split_sizes, ulysses_attention
+from tetriserve.models.attention import JointAttention, attention
+from tetriserve.models.ulysses import ALONE, SequenceGroup, TokenSplit, split_sizes
 
 DEGREES = (2, 3, 4)
 CASES = tuple(itertools.product((1, 2), (4, 3, 7), ((8, 12), (7, 31), (1, 2))))
@@ -20,9 +21,10 @@ CASES = tuple(itertools.product((1, 2), (4, 3, 7), ((8, 12), (7, 31), (1, 2))))
 WIDTH = 8
 
 
-def inputs(batch: int, heads: int, tokens: tuple[int, int]) -> tuple[Tensor, ...]:
+def inputs(batch: int, heads: int, tokens: tuple[int, int]) -> Tensor:
+    """q, k and v of all tokens: (L, B, 3, H, W)."""
     generator = torch.Generator().manual_seed(batch * 100 + heads)
-    return torch.randn(3, batch, sum(tokens), heads, WIDTH, generator=generator).unbind(0)
+    return torch.randn(sum(tokens), batch, 3, heads, WIDTH, generator=generator)
 
 
 def rank_main(connection: Connection, rank: int, degree: int, rendezvous: str) -> None:
@@ -37,15 +39,12 @@ def rank_main(connection: Connection, rank: int, degree: int, rendezvous: str) -
 def error_of_case(group: SequenceGroup, batch: int, heads: int, tokens: tuple[int, int]) -> float:
     text, image = (TokenSplit.even(count, group) for count in tokens)
     whole = inputs(batch, heads, tokens)
-    expected = attention(*whole)
-    parts = [
-        torch.cat((text.shard(x[:, : tokens[0]], dim=1), image.shard(x[:, tokens[0] :], dim=1)), dim=1) for x in whole
-    ]
-    own_text = text.lengths[group.rank]
-    out = ulysses_attention(*parts, text.joined(image))
-    mine = torch.cat((text.shard(expected[:, : tokens[0]], dim=1), image.shard(expected[:, tokens[0] :], dim=1)), dim=1)
-    gathered = image.gather(out[:1, own_text:].flatten(2))
-    return max(greatest(out - mine), greatest(gathered - expected[:1, tokens[0] :].flatten(2)))
+    expected = attention(*whole.unbind(2)).flatten(2)
+    own = torch.cat((text.shard(whole[: tokens[0]]), image.shard(whole[tokens[0] :])))
+    mine = torch.cat((text.shard(expected[: tokens[0]]), image.shard(expected[tokens[0] :])))
+    out = JointAttention(heads, text.joined(image), text.own_length)(own.flatten(2), None)
+    gathered = image.gather(out[text.own_length :])
+    return max(greatest(out - mine), greatest(gathered - expected[tokens[0] :]))
 
 
 def greatest(difference: Tensor) -> float:
@@ -85,7 +84,7 @@ def test_shares_differ_by_one_at_most() -> None:
 
 
 def test_alone_nothing_is_exchanged() -> None:
-    q, k, v = inputs(1, 3, (2, 3))
+    qkv = inputs(1, 3, (2, 3))
     split = TokenSplit.even(5, ALONE)
-    assert torch.equal(ulysses_attention(q, k, v, split), attention(q, k, v))
-    assert split.shard(q, dim=1) is q
+    assert torch.equal(JointAttention(3, split, 2)(qkv.flatten(2), None), attention(*qkv.unbind(2)).flatten(2))
+    assert split.shard(qkv) is qkv

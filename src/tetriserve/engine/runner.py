@@ -12,7 +12,7 @@ from tetriserve.engine.exchange import Transfer, finish_receive, start_receive, 
 from tetriserve.engine.faults import failure_of, is_device_lost
 from tetriserve.engine.messages import Decode, Denoise, Encode, Failure, Finished, Picture, Receive, Release, Send
 from tetriserve.models.adapter import ModelAdapter, RequestState
-from tetriserve.models.flow_match import denoise
+from tetriserve.models.denoise import Denoiser
 from tetriserve.models.ulysses import SequenceGroup
 
 ChunkCommand = Encode | Denoise | Decode
@@ -25,6 +25,7 @@ class Runner:
         self, model: ModelAdapter, device: torch.device, groups: Mapping[tuple[int, ...], SequenceGroup]
     ) -> None:
         self._model = model
+        self._denoiser = Denoiser(model)
         self._device = device
         self._groups = groups
         self._states: dict[str, RequestState] = {}
@@ -68,7 +69,7 @@ class Runner:
         try:
             states = [self._settled(request) for request in command.requests]
             started_s = self._now_s()
-            denoise(self._model, states, command.first_steps, command.num_steps, group)
+            self._denoiser.run(states, command.first_steps, command.num_steps, group)
             failures = self._check_finite(states, steps)
         except Exception as error:
             if group.degree > 1:
@@ -116,6 +117,7 @@ class Runner:
         if request_id in self._receiving:
             self._receiving.pop(request_id)[1].wait()
         self._states.pop(request_id, None)
+        self._denoiser.forget(request_id)
 
     # --- failures -----------------------------------------------------------------------------------------------------
 

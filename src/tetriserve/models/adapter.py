@@ -1,14 +1,16 @@
 """What every model looks like to the engine. A new model is one file that implements ModelAdapter."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
 from tetriserve.core.request import Request
+from tetriserve.core.size import Size
+from tetriserve.models.attention import HeadsShape
 from tetriserve.models.card import ModelCard
-from tetriserve.models.ulysses import SequenceGroup, TokenSplit
+from tetriserve.models.program import Prepared, Shape, StepProgram
+from tetriserve.models.ulysses import SequenceGroup
 
 
 @dataclass(slots=True)
@@ -27,28 +29,17 @@ class RequestState:
     warnings: tuple[str, ...] = ()
 
 
-class Network(Protocol):
-    """The network with everything that stays the same during a chunk: a batch's conditioning, sharded."""
-
-    @property
-    def latent_split(self) -> TokenSplit:
-        """How the latents' tokens are spread over the group."""
-        ...
-
-    def __call__(self, latents: Sequence[Tensor], timesteps: Sequence[Tensor]) -> list[Tensor]:
-        """Predict the velocity of every state: (1, l, C) and a 0-dim timestep each -> (1, l, C) each.
-
-        Free of host synchronisation and of Python that depends on data, so that a CUDA graph can hold it.
-        """
-        ...
-
-
 class ModelAdapter(Protocol):
     """One model on one device."""
 
     @property
     def card(self) -> ModelCard:
         """The model's defaults and limits."""
+        ...
+
+    @property
+    def heads(self) -> HeadsShape:
+        """The attention heads of the network."""
         ...
 
     def encode(self, request: Request) -> RequestState:
@@ -59,8 +50,16 @@ class ModelAdapter(Protocol):
         """A state of the same shapes and dtypes as `encode` returns, filled with zeros, to receive another's into."""
         ...
 
-    def network(self, states: Sequence[RequestState], group: SequenceGroup) -> Network:
-        """Make ready to step a batch of states of one size together on a group."""
+    def shape(self, state: RequestState, batch: int) -> Shape:
+        """The shape of a step of `batch` such requests."""
+        ...
+
+    def prepare(self, state: RequestState) -> Prepared:
+        """What all steps of a request need, computed once on each device that runs one of them."""
+        ...
+
+    def program(self, size: Size, shape: Shape, group: SequenceGroup) -> StepProgram:
+        """Make ready to step batches of a shape on a group."""
         ...
 
     def decode(self, state: RequestState) -> Tensor:

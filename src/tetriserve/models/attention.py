@@ -1,21 +1,33 @@
-"""Attention over the joint sequence of a group, from projected q, k and v to the heads' output, on this rank's tokens."""
+"""Attention over the joint sequence of a group: from this rank's projected q, k and v to its tokens' outputs."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tetriserve.models.fused import QKNorms, Rotary, norm_and_rotate
-from tetriserve.models.ulysses import TokenSplit, to_heads, to_tokens
+from tetriserve.models.program import Layout
+from tetriserve.models.ulysses import TokenSplit, split_sizes, to_heads, to_tokens
 
 if TYPE_CHECKING:
     from tetriserve.models.symmetric import HeadExchange
 
+MAX_ITEM_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsShape:
+    """The attention heads of a network."""
+
+    num_heads: int
+    width: int
+
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention without mask over (L, B, H, W). The one call that every model's attention ends in."""
-    out = F.scaled_dot_product_attention(*(x.permute(1, 2, 0, 3) for x in (q, k, v)))
+    out = F.scaled_dot_product_attention(q.permute(1, 2, 0, 3), k.permute(1, 2, 0, 3), v.permute(1, 2, 0, 3))
     return out.permute(2, 0, 1, 3)
 
 
@@ -32,9 +44,19 @@ class JointAttention:
     rotary: Rotary | None = None
     direct: "HeadExchange | None" = None
 
+    @classmethod
+    def of(cls, layout: Layout, heads: HeadsShape, rotary: Rotary | None, device: torch.device) -> "JointAttention":
+        """Attention for a layout: through the devices' memory where the group has some that is large enough."""
+        memory, direct = layout.joint.group.memory, None
+        if memory is not None and memory.num_bytes >= exchange_bytes(layout, heads):
+            from tetriserve.models.symmetric import HeadExchange  # noqa: PLC0415  (needs Triton)
+
+            direct = HeadExchange.of(memory, layout.joint, heads.num_heads, device)
+        return cls(heads.num_heads, layout.joint, layout.text.own_length, rotary, direct)
+
     def __call__(self, projected: Tensor, norms: QKNorms | None) -> Tensor:
         """(l, B, 3·H·W), which may be overwritten -> (l, B, H·W)."""
-        qkv = projected.unflatten(-1, (3, self.num_heads, -1))
+        qkv = torch.unflatten(projected, -1, (3, self.num_heads, -1))
         if self.direct is not None:
             received = self.direct.to_heads(qkv, norms, self.rotary, self.num_text)
             return self.direct.to_tokens(attention(*received.unbind(2))).flatten(2)
@@ -43,3 +65,9 @@ class JointAttention:
             return attention(*qkv.unbind(2)).flatten(2)
         out = attention(*to_heads(qkv, self.split).unbind(2))
         return to_tokens(out, self.num_heads, self.split).flatten(2)
+
+
+def exchange_bytes(layout: Layout, heads: HeadsShape) -> int:
+    """Room that q, k and v of a rank's heads need, which is more than the outputs do, in the widest dtype."""
+    own_heads = split_sizes(heads.num_heads, layout.joint.group.degree)[0]
+    return sum(layout.joint.lengths) * layout.rows * 3 * own_heads * heads.width * MAX_ITEM_BYTES

@@ -1,7 +1,7 @@
 """FLUX.1: diffusers' components, stepped from outside."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,49 +10,15 @@ from torch import Tensor
 
 from tetriserve.core.errors import ConfigurationError, RequestFailedError
 from tetriserve.core.request import Request
+from tetriserve.core.size import Size
 from tetriserve.models.adapter import RequestState
+from tetriserve.models.attention import HeadsShape, JointAttention
 from tetriserve.models.card import ModelCard
 from tetriserve.models.flow_match import schedule
-from tetriserve.models.flux_attention import FluxUlyssesProcessor
+from tetriserve.models.flux_network import FluxNetwork
+from tetriserve.models.program import Layout, Prepared, Shape, StepProgram
 from tetriserve.models.prompt import cut_warning
-from tetriserve.models.ulysses import SequenceGroup, TokenSplit
-
-
-@dataclass(frozen=True, slots=True)
-class FluxNetwork:
-    """The transformer with one batch's conditioning on one rank. R rows: one for each forward pass of each state.
-
-    Source: FluxPipeline.__call__, step 6; differs: the two halves of true CFG are rows of one batch.
-    """
-
-    transformer: Any
-    latent_split: TokenSplit
-    joint_split: TokenSplit
-    embeddings: Tensor  # (R, t, C) this rank's text tokens
-    pooled: Tensor  # (R, C)
-    text_ids: Tensor  # (t, 3)
-    image_ids: Tensor  # (l, 3)
-    guidance: Tensor | None  # (R,)
-    rows: tuple[int, ...]  # of each state: 2 with true CFG, else 1
-    scales: tuple[float, ...]
-
-    def __call__(self, latents: Sequence[Tensor], timesteps: Sequence[Tensor]) -> list[Tensor]:
-        """Velocities (1, l, C) of states with latents (1, l, C) at 0-dim timesteps."""
-        hidden = torch.cat([x.expand(rows, -1, -1) for x, rows in zip(latents, self.rows, strict=True)])
-        times = torch.cat([t.expand(rows) for t, rows in zip(timesteps, self.rows, strict=True)])
-        velocity = self.transformer(
-            hidden_states=hidden,
-            timestep=times.to(hidden.dtype) / 1000,
-            guidance=self.guidance,
-            pooled_projections=self.pooled,
-            encoder_hidden_states=self.embeddings,
-            txt_ids=self.text_ids,
-            img_ids=self.image_ids,
-            joint_attention_kwargs={"split": self.joint_split},
-            return_dict=False,
-        )[0]
-        parts = torch.split(velocity, list(self.rows))
-        return [_guided(part, scale) for part, scale in zip(parts, self.scales, strict=True)]
+from tetriserve.models.ulysses import SequenceGroup
 
 
 class FluxAdapter:
@@ -68,7 +34,13 @@ class FluxAdapter:
         self._pipe = pipeline
         self._device = device
         self._dtype: torch.dtype = self._pipe.transformer.dtype
-        self._pipe.transformer.set_attn_processor(FluxUlyssesProcessor())
+        self._config = self._pipe.transformer.config
+        self._network = FluxNetwork.pack(self._pipe.transformer)
+
+    @property
+    def heads(self) -> HeadsShape:
+        """The attention heads of the network."""
+        return HeadsShape(self._config.num_attention_heads, self._config.attention_head_dim)
 
     def encode(self, request: Request) -> RequestState:
         """Encode the prompt, and the negative one where true CFG needs it, and draw noise from the seed."""
@@ -78,39 +50,47 @@ class FluxAdapter:
             for p in prompts
         ]
         generator = torch.Generator("cpu").manual_seed(request.seed)
-        latents, _ = self._prepare_latents(request, generator=generator)
+        latents = self._prepare_latents(request, generator)
         conditioning = (torch.cat([one[0] for one in encoded]), torch.cat([one[1] for one in encoded]))
         return self._state(request, latents, conditioning, self._warnings(prompts))
 
     def blank(self, request: Request) -> RequestState:
         """Zeros where `encode` has prompt embeddings and noise."""
-        config, rows = self._pipe.transformer.config, self._rows(request)
+        config, rows = self._config, self._rows(request)
         embeddings = self._zeros(rows, self.card.max_sequence_length, config.joint_attention_dim)
         pooled = self._zeros(rows, config.pooled_projection_dim)
         patch = self._pipe.vae_scale_factor * 2
         num_tokens = (request.size.height // patch) * (request.size.width // patch)
         return self._state(request, self._zeros(1, num_tokens, config.in_channels), (embeddings, pooled), ())
 
-    def network(self, states: Sequence[RequestState], group: SequenceGroup) -> FluxNetwork:
-        """Shard a batch's conditioning over the group."""
-        embeddings, pooled = (torch.cat([s.conditioning[i] for s in states]) for i in range(2))
-        text_ids = self._zeros(embeddings.shape[1], 3)
-        _, image_ids = self._prepare_latents(states[0].request, latents=states[0].latents)
-        text_split = TokenSplit.even(embeddings.shape[1], group)
-        image_split = TokenSplit.even(states[0].latents.shape[1], group)
-        rows = tuple(self._rows(s.request) for s in states)
-        return FluxNetwork(
-            transformer=self._pipe.transformer,
-            latent_split=image_split,
-            joint_split=text_split.joined(image_split),
-            embeddings=text_split.shard(embeddings, dim=1),
-            pooled=pooled,
-            text_ids=text_split.shard(text_ids, dim=0),
-            image_ids=image_split.shard(image_ids, dim=0),
-            guidance=self._guidance(states, rows),
-            rows=rows,
-            scales=tuple(s.request.guidance_scale for s in states),
+    def shape(self, state: RequestState, batch: int) -> Shape:
+        """Text is padded to one length."""
+        return Shape(self.card.max_sequence_length, state.latents.shape[1], batch, state.conditioning[0].shape[0])
+
+    def prepare(self, state: RequestState) -> Prepared:
+        """Embedded text, and the modulations of all steps at once. Source: FluxPipeline.__call__, step 6."""
+        embeddings, pooled = state.conditioning
+        steps, passes = state.timesteps.shape[0], pooled.shape[0]
+        # The pipeline casts to the network's dtype before it divides, the network before it multiplies.
+        times = (state.timesteps.to(self._dtype) / 1000).to(self._dtype) * 1000
+        guidance = self._guidance(state.request)
+        table = self._network.modulation_table(
+            times.repeat_interleave(passes),
+            None if guidance is None else guidance.expand(steps * passes),
+            pooled.repeat(steps, 1),
         )
+        text = self._network.text_in(embeddings.transpose(0, 1).contiguous())
+        return Prepared(text, torch.unflatten(table, 0, (steps, passes)))
+
+    def program(self, size: Size, shape: Shape, group: SequenceGroup) -> StepProgram:
+        """Bind the network to a shape and a group."""
+        layout = Layout.of(shape, group)
+        image_ids = self._image_ids(size)
+        rotary = self._network.rotary(
+            layout.text.shard(image_ids.new_zeros(shape.num_text, 3)), layout.image.shard(image_ids)
+        )
+        attention = JointAttention.of(layout, self.heads, rotary, self._device)
+        return StepProgram(layout, partial(self._network.velocity, attention=attention))
 
     def decode(self, state: RequestState) -> Tensor:
         """(height, width, 3) uint8 on the CPU. Source: FluxPipeline.__call__ and VaeImageProcessor.postprocess."""
@@ -127,23 +107,29 @@ class FluxAdapter:
         """Forward passes a step: 2 with true CFG. Source: FluxPipeline.__call__ (`do_true_cfg`)."""
         return 2 if self.card.guidance == "true_cfg" and request.guidance_scale > 1 else 1
 
-    def _guidance(self, states: Sequence[RequestState], rows: Sequence[int]) -> Tensor | None:
-        """Guidance (R,) in fp32 for a network that takes it as an input; diffusers' 3.5 if the card doesn't use it."""
-        if not self._pipe.transformer.config.guidance_embeds:
+    def _guidance(self, request: Request) -> Tensor | None:
+        """Guidance (1,) for a network that takes it as an input; diffusers' 3.5 if the card doesn't use it."""
+        if not self._config.guidance_embeds:
             return None
-        embedded = self.card.guidance == "embedded"
-        scales = [s.request.guidance_scale if embedded else 3.5 for s in states]
-        values = [scale for scale, n in zip(scales, rows, strict=True) for _ in range(n)]
-        return torch.tensor(values, dtype=torch.float32, device=self._device)
+        scale = request.guidance_scale if self.card.guidance == "embedded" else 3.5
+        return torch.tensor([scale], device=self._device).to(self._dtype) * 1000
 
-    def _prepare_latents(self, request: Request, **noise: Any) -> tuple[Tensor, Tensor]:
-        """Packed latents (1, L, C) and their position ids (L, 3)."""
-        channels = self._pipe.transformer.config.in_channels // 4
+    def _prepare_latents(self, request: Request, generator: torch.Generator) -> Tensor:
+        """Packed noise (1, L, C)."""
+        channels = self._config.in_channels // 4
         height, width = request.size.height, request.size.width
-        latents, ids = self._pipe.prepare_latents(
-            1, channels, height, width, self._dtype, self._device, noise.get("generator"), noise.get("latents")
+        latents: Tensor = self._pipe.prepare_latents(
+            1, channels, height, width, self._dtype, self._device, generator, None
+        )[0]
+        return latents
+
+    def _image_ids(self, size: Size) -> Tensor:
+        """Positions (L, 3) of an image's tokens."""
+        patch = self._pipe.vae_scale_factor * 2
+        ids: Tensor = self._pipe._prepare_latent_image_ids(
+            1, size.height // patch, size.width // patch, self._device, self._dtype
         )
-        return latents, ids
+        return ids
 
     def _state(
         self, request: Request, latents: Tensor, conditioning: tuple[Tensor, ...], warnings: tuple[str, ...]
@@ -164,11 +150,3 @@ class FluxAdapter:
 
     def _zeros(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=self._dtype, device=self._device)
-
-
-def _guided(velocity: Tensor, scale: float) -> Tensor:
-    """(rows, l, C) -> (1, l, C): classifier-free guidance if there are two rows, [prompt, negative prompt]."""
-    if velocity.shape[0] == 1:
-        return velocity
-    positive, negative = velocity[:1], velocity[1:]
-    return negative + scale * (positive - negative)

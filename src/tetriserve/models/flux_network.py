@@ -67,7 +67,7 @@ class FluxNetwork:
         inputs = (timesteps, pooled) if guidance is None else (timesteps, guidance, pooled)
         active = F.silu(self.time_embedding(*inputs))
         table = torch.cat([linear(active) for linear in self.modulations], dim=-1)
-        return table.unflatten(-1, (-1, active.shape[-1]))
+        return torch.unflatten(table, -1, (-1, active.shape[-1]))
 
     def rotary(self, text_ids: Tensor, image_ids: Tensor) -> Rotary:
         """Angles of tokens at `text_ids` (t, 3) and then `image_ids` (l, 3)."""

@@ -89,6 +89,6 @@ def norm_and_rotate(qkv: Tensor, norms: QKNorms | None, rotary: Rotary | None, n
 
 def _rotated(x: Tensor, rotary: Rotary) -> Tensor:
     """(n, B, H, W), each pair of components turned by its token's angle."""
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    even, odd = x.float().view(*x.shape[:-1], -1, 2).unbind(-1)
     cos, sin = rotary.cos[:, None, None], rotary.sin[:, None, None]
     return torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2).to(x.dtype)

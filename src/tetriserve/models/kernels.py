@@ -184,7 +184,7 @@ def _load_heads(
                     weight = tl.load(q_text_ptr + columns)
                 else:
                     weight = tl.load(k_text_ptr + columns)
-            else:  # noqa: PLR5501  (Triton compiles branches as they stand)
+            else:
                 if which == 0:
                     weight = tl.load(q_image_ptr + columns)
                 else:

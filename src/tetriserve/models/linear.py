@@ -20,9 +20,9 @@ class Linear:
         """The layers of one input side by side: their outputs follow each other along N."""
         if len(modules) == 1:
             return cls(modules[0].weight, modules[0].bias)
-        biases = [module.bias for module in modules if module.bias is not None]
+        biases = [module.bias.data for module in modules if module.bias is not None]
         assert len(biases) in (0, len(modules))
-        return cls(torch.cat([module.weight for module in modules]), torch.cat(biases) if biases else None)
+        return cls(torch.cat([module.weight.data for module in modules]), torch.cat(biases) if biases else None)
 
     def split_inputs(self, first: int) -> tuple["Linear", "Linear"]:
         """The same layer as a sum of two, for an input that comes in two parts of which the first is `first` wide."""
@@ -51,7 +51,7 @@ class Linear:
             rows, target = x.flatten(0, -2), None if out is None else out.flatten(0, -2)
             if target is None:
                 made: Tensor = torch._addmm_activation(self.bias, rows, self.weight.t(), use_gelu=True)
-                return made.unflatten(0, x.shape[:-1])
+                return torch.unflatten(made, 0, x.shape[:-1])
             torch._addmm_activation(self.bias, rows, self.weight.t(), use_gelu=True, out=target)
             return target.view_as(out) if out is not None else target
         hidden = F.gelu(F.linear(x, self.weight, self.bias), approximate="tanh")

@@ -1,0 +1,58 @@
+"""Whole steps as CUDA graphs: one launch instead of hundreds. One memory pool for all; replays never overlap."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tetriserve.models.program import StepInputs, StepProgram
+
+WARM_UP_STEPS = 2
+"""Libraries set themselves up and kernels are compiled in the first; a graph must not hold that."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Captured:
+    graph: torch.cuda.CUDAGraph
+    inputs: StepInputs
+    latents: Tensor
+
+    def replay(self, inputs: StepInputs) -> Tensor:
+        """The next latents. Only what differs from what the graph's own inputs hold is copied."""
+        for ours, given in zip(self.inputs, inputs, strict=True):
+            if ours is not given:
+                ours.copy_(given)
+        self.graph.replay()
+        return self.latents.clone()
+
+
+class StepGraphs:
+    """The graphs of one device. Those of a group are captured and replayed by all its ranks together."""
+
+    def __init__(self) -> None:
+        self._captured: dict[Hashable, _Captured] = {}
+        self._pool: Any = None
+
+    def find(self, key: Hashable) -> Callable[[StepInputs], Tensor] | None:
+        """The step captured under `key`, or None."""
+        captured = self._captured.get(key)
+        return None if captured is None else captured.replay
+
+    def capture(self, key: Hashable, program: StepProgram, like: StepInputs) -> None:
+        """Record a step for inputs that look `like` these."""
+        inputs = StepInputs(*(tensor.clone() for tensor in like))
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_STEPS):
+                program.step(inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # Other threads (the watchdog of the process groups) may call CUDA meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            latents = program.step(inputs)
+        self._pool = self._pool or graph.pool()
+        self._captured[key] = _Captured(graph, inputs, latents)

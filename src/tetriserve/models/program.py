@@ -1,0 +1,123 @@
+"""What one denoising step of a batch computes on one rank, for one shape on one group of devices. Knows no model.
+
+With classifier-free guidance a step is two passes, with the prompt and with the negative one: two rows of a batch on
+one device. On more, each half of the block takes one of the passes, which costs one exchange of the result instead of
+two exchanges in every block, and the sequence is split within the halves.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tetriserve.models.ulysses import SequenceGroup, TokenSplit, swap
+
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Image tokens (l, R, C), text tokens (t, R, D) and modulations (R, K, D) -> velocities (l, R, C)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a program is made for. `passes` a step: 2 with classifier-free guidance, else 1."""
+
+    num_text: int
+    num_image: int
+    batch: int
+    passes: int
+
+
+class Prepared(NamedTuple):
+    """What a request's steps need and its prompt alone decides: text tokens (t, P, D), modulations (S, P, K, D)."""
+
+    text: Tensor
+    tables: Tensor
+
+
+class StepInputs(NamedTuple):
+    """Inputs of one step: latents (l, B, C), text (t, R, D), table (R, K, D), guidance scales and sigma steps (B,)."""
+
+    latents: Tensor
+    text: Tensor
+    table: Tensor
+    scales: Tensor
+    sigma_steps: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a shape is spread over a group: which of the passes this rank takes, and which tokens."""
+
+    shape: Shape
+    group: SequenceGroup
+    text: TokenSplit
+    image: TokenSplit
+
+    @classmethod
+    def of(cls, shape: Shape, group: SequenceGroup) -> "Layout":
+        """Passes are divided before sequences are."""
+        sequence_group = group
+        if shape.passes == 2 and group.degree > 1:
+            assert group.half is not None
+            sequence_group = group.half
+        text, image = (TokenSplit.even(count, sequence_group) for count in (shape.num_text, shape.num_image))
+        return cls(shape, group, text, image)
+
+    @property
+    def joint(self) -> TokenSplit:
+        """The split of text and image tokens together."""
+        return self.text.joined(self.image)
+
+    @property
+    def passes(self) -> range:
+        """The passes that this rank takes: 0 with the prompt, 1 with the negative one."""
+        if self.image.group is self.group:
+            return range(self.shape.passes)
+        half = self.group.rank // (self.group.degree // 2)
+        return range(half, half + 1)
+
+    @property
+    def rows(self) -> int:
+        """Rows of this rank's batch."""
+        return self.shape.batch * len(self.passes)
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgram:
+    """`predict` is a network bound to a layout. Free of host synchronisation, so that a CUDA graph can hold a step."""
+
+    layout: Layout
+    predict: Predict
+
+    def text(self, prepared: Sequence[Prepared]) -> Tensor:
+        """This rank's text tokens (t, R, D) of a batch."""
+        passes = self.layout.passes
+        parts = [self.layout.text.shard(one.text)[:, passes.start : passes.stop] for one in prepared]
+        return torch.cat(parts, dim=1)
+
+    def table(self, prepared: Sequence[Prepared], steps: Sequence[int]) -> Tensor:
+        """The modulations (R, K, D) of the step that each request takes."""
+        passes = self.layout.passes
+        parts = [one.tables[step, passes.start : passes.stop] for one, step in zip(prepared, steps, strict=True)]
+        return torch.cat(parts)
+
+    def step(self, inputs: StepInputs) -> Tensor:
+        """One Euler step of every request, in fp32: (l, B, C). Source: FlowMatchEulerDiscreteScheduler.step."""
+        latents = inputs.latents
+        rows = latents.repeat_interleave(len(self.layout.passes), dim=1)
+        velocity = self._guided(self.predict(rows, inputs.text, inputs.table), inputs.scales)
+        stepped = latents.float() + inputs.sigma_steps[:, None] * velocity
+        return stepped.to(latents.dtype)
+
+    def _guided(self, velocity: Tensor, scales: Tensor) -> Tensor:
+        """(l, R, C) -> (l, B, C)."""
+        if self.layout.shape.passes == 1:
+            return velocity
+        if len(self.layout.passes) == 2:
+            positive, negative = torch.unflatten(velocity, 1, (-1, 2)).unbind(2)
+        else:
+            other = swap(velocity, self.layout.group)
+            positive, negative = (velocity, other) if self.layout.passes.start == 0 else (other, velocity)
+        guided: Tensor = negative + scales[:, None].to(velocity.dtype) * (positive - negative)
+        return guided
