@@ -39,7 +39,7 @@ def rank_main(connection: Connection, rank: int, degree: int, rendezvous: str) -
 def error_of_case(group: SequenceGroup, batch: int, heads: int, tokens: tuple[int, int]) -> float:
     text, image = (TokenSplit.even(count, group) for count in tokens)
     whole = inputs(batch, heads, tokens)
-    expected = attention(*whole.unbind(2)).flatten(2)
+    expected = attention(whole).flatten(2)
     own = torch.cat((text.shard(whole[: tokens[0]]), image.shard(whole[tokens[0] :])))
     mine = torch.cat((text.shard(expected[: tokens[0]]), image.shard(expected[tokens[0] :])))
     out = JointAttention(heads, text.joined(image), text.own_length)(own.flatten(2), None)
@@ -86,5 +86,5 @@ def test_shares_differ_by_one_at_most() -> None:
 def test_alone_nothing_is_exchanged() -> None:
     qkv = inputs(1, 3, (2, 3))
     split = TokenSplit.even(5, ALONE)
-    assert torch.equal(JointAttention(3, split, 2)(qkv.flatten(2), None), attention(*qkv.unbind(2)).flatten(2))
+    assert torch.equal(JointAttention(3, split, 2)(qkv.flatten(2), None), attention(qkv).flatten(2))
     assert split.shard(qkv) is qkv

@@ -24,11 +24,11 @@ TRUTH = Profile(
     "made up",
     "2",
     "2026-01-01",
-    (
-        StepTime(*SMALL, 1, 1, 0.002),
-        StepTime(*SMALL, 2, 1, 0.003),
-        StepTime(*LARGE, 1, 1, 0.008),
-        StepTime(*LARGE, 2, 1, 0.005),
+    tuple(
+        StepTime(*size, degree, batch, (0.5 + 0.5 * batch) * step_s)
+        for size, times in ((SMALL, (0.002, 0.003)), (LARGE, (0.008, 0.005)))
+        for degree, step_s in enumerate(times, start=1)
+        for batch in (1, 2, 4)
     ),
     (StageTime(Stage.ENCODE, *SMALL, 1, 0.001), StageTime(Stage.DECODE, *SMALL, 1, 0.004)),
     0.001,

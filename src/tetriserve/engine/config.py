@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tetriserve.core.size import Size
+from tetriserve.cost.batches import batches_for
 from tetriserve.engine.devices import resolve_devices, resolve_dtype, threads_per_worker
 from tetriserve.engine.messages import Setup
 from tetriserve.models.card import read_card
@@ -10,11 +12,15 @@ from tetriserve.models.card import read_card
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """`devices` as in `engine.devices`; `dtype` "auto" is float32 on CPUs and bfloat16 on GPUs."""
+    """`devices` as in `engine.devices`; `dtype` "auto" is float32 on CPUs and bfloat16 on GPUs.
+
+    Steps of the `sizes` are made ready at start as graphs, on GPUs; other sizes run as well, less fast.
+    """
 
     model_dir: Path
     devices: str = "auto"
     dtype: str = "auto"
+    sizes: tuple[Size, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +30,14 @@ class ResolvedConfig:
     model_dir: Path
     devices: tuple[str, ...]
     dtype: str
+    sizes: tuple[Size, ...] = ()
 
     def setups(self, rendezvous: Path) -> list[Setup]:
         """What each worker is told first. `rendezvous` is a file that doesn't exist yet."""
         threads = threads_per_worker(self.devices)
+        cells = tuple((size, batch) for size in self.sizes for batch in batches_for(size))
         return [
-            Setup(str(self.model_dir), self.devices, rank, self.dtype, threads, str(rendezvous))
+            Setup(str(self.model_dir), self.devices, rank, self.dtype, threads, str(rendezvous), cells)
             for rank in range(len(self.devices))
         ]
 
@@ -38,4 +46,4 @@ def resolve(config: EngineConfig) -> ResolvedConfig:
     """Look at the model directory and the hardware. Raises ConfigurationError."""
     read_card(config.model_dir)
     devices = resolve_devices(config.devices)
-    return ResolvedConfig(config.model_dir.resolve(), devices, resolve_dtype(config.dtype, devices))
+    return ResolvedConfig(config.model_dir.resolve(), devices, resolve_dtype(config.dtype, devices), config.sizes)

@@ -2,18 +2,28 @@
 
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 import torch.distributed as dist
 
 from tetriserve.core.blocks import all_blocks
+from tetriserve.core.request import Request
 from tetriserve.engine.messages import Setup
+from tetriserve.models.adapter import ModelAdapter
+from tetriserve.models.attention import exchange_bytes
 from tetriserve.models.ulysses import ALONE, SequenceGroup
 
 Room = Callable[[SequenceGroup], int]
 """How many bytes an exchange of a group may have to hold, each way."""
+
+
+def exchange_room(model: ModelAdapter, cells: Sequence[tuple[Request, int]], group: SequenceGroup) -> int:
+    """Room for the largest of some cells."""
+    shapes = [model.shape(model.blank(request), batch) for request, batch in cells]
+    needs = (exchange_bytes(s.num_text + s.num_image, s.batch, group.degree, model.heads) for s in shapes)
+    return max(needs, default=0)
 
 
 def join_groups(

@@ -6,12 +6,16 @@ import msgspec
 from msgspec import Struct
 
 from tetriserve.core.request import Request
+from tetriserve.core.size import Size
 
 # --- parent -> worker ------------------------------------------------------------------------------------------------
 
 
 class Setup(Struct, frozen=True, tag=True):
-    """The first message: who the worker is and what it loads. Ranks are indices into `devices`."""
+    """The first message: who the worker is and what it loads. Ranks are indices into `devices`.
+
+    `cells` are the sizes and batches whose steps GPUs make ready as graphs.
+    """
 
     model_dir: str
     devices: tuple[str, ...]
@@ -19,6 +23,7 @@ class Setup(Struct, frozen=True, tag=True):
     dtype: str
     num_threads: int
     rendezvous: str
+    cells: tuple[tuple[Size, int], ...] = ()
 
 
 class Encode(Struct, frozen=True, tag=True):

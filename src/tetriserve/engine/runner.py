@@ -49,6 +49,17 @@ class Runner:
                 self._release(command.request_id)
         return None
 
+    @property
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """The blocks that this rank belongs to, in the order in which all ranks go through theirs."""
+        return tuple(self._groups)
+
+    def capture(self, request: Request, batch: int, block: tuple[int, ...]) -> None:
+        """Make ready the step of `batch` such requests on a block; all its ranks call this together."""
+        states = [self._model.blank(request) for _ in range(batch)]
+        self._denoiser.capture(states, self._groups[block])
+        self._denoiser.forget(request.request_id)
+
     # --- chunks -------------------------------------------------------------------------------------------------------
 
     def _encode(self, command: Encode) -> Finished:

@@ -1,9 +1,12 @@
 """A worker process: one device, one thread that executes, one that listens. The only way in is `work`."""
 
+import itertools
 import os
 import queue
 import signal
 import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Never
@@ -11,7 +14,9 @@ from typing import Never
 import torch
 
 from tetriserve.core.errors import ConfigurationError
-from tetriserve.engine.groups import join_groups
+from tetriserve.core.request import Request
+from tetriserve.core.size import Size
+from tetriserve.engine.groups import exchange_room, join_groups
 from tetriserve.engine.messages import (
     Broken,
     Command,
@@ -24,6 +29,7 @@ from tetriserve.engine.messages import (
     send,
 )
 from tetriserve.engine.runner import Runner
+from tetriserve.models.card import ModelCard
 from tetriserve.models.loading import load_model, quiet_libraries
 
 
@@ -62,7 +68,11 @@ def _start(setup: Setup, connection: Connection) -> Runner | None:
             Path(setup.model_dir), device, getattr(torch, setup.dtype), lambda text: _tell(connection, Progress(text))
         )
         _tell(connection, Progress("joining the other workers"))
-        runner = Runner(model, device, join_groups(setup, device))
+        cells = [(_request_of(size, model.card), batch) for size, batch in setup.cells]
+        groups = join_groups(setup, device, partial(exchange_room, model, cells))
+        runner = Runner(model, device, groups)
+        if device.type == "cuda":
+            _capture(runner, cells, lambda text: _tell(connection, Progress(text)))
     except ConfigurationError as error:
         _tell(connection, StartFailed(str(error), is_configuration=True))
     except Exception as error:  # noqa: BLE001  (the parent decides what a failed start means)
@@ -72,6 +82,18 @@ def _start(setup: Setup, connection: Connection) -> Runner | None:
         _tell(connection, Ready(name, str(torch.__version__)))
         return runner
     return None
+
+
+def _request_of(size: Size, card: ModelCard) -> Request:
+    """A request of the usual kind, to make its step ready."""
+    return Request("capture", "", size, 1, card.default_guidance_scale, 0, 0.0, 0.0)
+
+
+def _capture(runner: Runner, cells: Sequence[tuple[Request, int]], report: Callable[[str], None]) -> None:
+    """Record the steps of all cells on all blocks of this rank, in one order on all ranks."""
+    for done, (block, (request, batch)) in enumerate(itertools.product(runner.blocks, cells)):
+        report(f"graph {done + 1} of {len(runner.blocks) * len(cells)}: {request.size} x {batch} on {len(block)} GPUs")
+        runner.capture(request, batch, block)
 
 
 def _configure(device: torch.device, num_threads: int) -> None:

@@ -1,34 +1,56 @@
 """Attention over the joint sequence of a group: from this rank's projected q, k and v to its tokens' outputs."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tetriserve.models.fused import QKNorms, Rotary, norm_and_rotate
+from tetriserve.models.gpu_clock import milliseconds
 from tetriserve.models.program import Layout
 from tetriserve.models.ulysses import TokenSplit, split_sizes, to_heads, to_tokens
 
 if TYPE_CHECKING:
     from tetriserve.models.symmetric import HeadExchange
 
-MAX_ITEM_BYTES = 4
+CANDIDATES = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION)
 
 
 @dataclass(frozen=True, slots=True)
 class HeadsShape:
-    """The attention heads of a network."""
+    """The attention heads of a network, and the format they come in."""
 
     num_heads: int
     width: int
+    dtype: torch.dtype
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention without mask over (L, B, H, W). The one call that every model's attention ends in."""
-    out = F.scaled_dot_product_attention(q.permute(1, 2, 0, 3), k.permute(1, 2, 0, 3), v.permute(1, 2, 0, 3))
-    return out.permute(2, 0, 1, 3)
+def attention(qkv: Tensor, backend: SDPBackend | None = None) -> Tensor:
+    """Attention without mask: (L, B, 3, H, W) -> (L, B, H, W). The one call that every model's attention ends in.
+
+    Without a `backend`, torch chooses.
+    """
+    q, k, v = qkv.permute(2, 1, 3, 0, 4).unbind(0)
+    with nullcontext() if backend is None else sdpa_kernel(backend):
+        return F.scaled_dot_product_attention(q, k, v).permute(2, 0, 1, 3)
+
+
+def fastest_backend(shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> SDPBackend | None:
+    """The fastest way to attend on this GPU over (L, B, H, W), strided as a projection leaves q, k and v."""
+    tokens, batch, heads, width = shape
+    qkv = torch.randn(tokens, batch, 3, heads, width, dtype=dtype, device=device)
+    times = {}
+    for backend in CANDIDATES:
+        try:
+            times[backend] = milliseconds(partial(attention, qkv, backend))
+        except RuntimeError:  # torch's word for a backend that doesn't do this dtype or shape
+            continue
+    return min(times, key=times.__getitem__, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +65,37 @@ class JointAttention:
     num_text: int
     rotary: Rotary | None = None
     direct: "HeadExchange | None" = None
+    backend: SDPBackend | None = None
 
     @classmethod
     def of(cls, layout: Layout, heads: HeadsShape, rotary: Rotary | None, device: torch.device) -> "JointAttention":
         """Attention for a layout: through the devices' memory where the group has some that is large enough."""
-        memory, direct = layout.joint.group.memory, None
-        if memory is not None and memory.num_bytes >= exchange_bytes(layout, heads):
-            from tetriserve.models.symmetric import HeadExchange  # noqa: PLC0415  (needs Triton)
-
-            direct = HeadExchange.of(memory, layout.joint, heads.num_heads, device)
-        return cls(heads.num_heads, layout.joint, layout.text.own_length, rotary, direct)
+        split = layout.joint
+        group, num_tokens = split.group, sum(split.lengths)
+        backend = None
+        if device.type == "cuda":
+            own_heads = split_sizes(heads.num_heads, group.degree)[group.rank]
+            backend = fastest_backend((num_tokens, layout.rows, own_heads, heads.width), heads.dtype, device)
+        direct = None
+        if group.memory is not None:
+            needed = exchange_bytes(num_tokens, layout.rows, group.degree, heads)
+            direct = group.memory.exchange(split, heads.num_heads) if needed <= group.memory.num_bytes else None
+        return cls(heads.num_heads, split, layout.text.own_length, rotary, direct, backend)
 
     def __call__(self, projected: Tensor, norms: QKNorms | None) -> Tensor:
         """(l, B, 3·H·W), which may be overwritten -> (l, B, H·W)."""
         qkv = torch.unflatten(projected, -1, (3, self.num_heads, -1))
         if self.direct is not None:
             received = self.direct.to_heads(qkv, norms, self.rotary, self.num_text)
-            return self.direct.to_tokens(attention(*received.unbind(2))).flatten(2)
+            return self.direct.to_tokens(attention(received, self.backend)).flatten(2)
         norm_and_rotate(qkv, norms, self.rotary, self.num_text)
         if self.split.group.degree == 1:
-            return attention(*qkv.unbind(2)).flatten(2)
-        out = attention(*to_heads(qkv, self.split).unbind(2))
+            return attention(qkv, self.backend).flatten(2)
+        out = attention(to_heads(qkv, self.split), self.backend)
         return to_tokens(out, self.num_heads, self.split).flatten(2)
 
 
-def exchange_bytes(layout: Layout, heads: HeadsShape) -> int:
-    """Room that q, k and v of a rank's heads need, which is more than the outputs do, in the widest dtype."""
-    own_heads = split_sizes(heads.num_heads, layout.joint.group.degree)[0]
-    return sum(layout.joint.lengths) * layout.rows * 3 * own_heads * heads.width * MAX_ITEM_BYTES
+def exchange_bytes(num_tokens: int, rows: int, degree: int, heads: HeadsShape) -> int:
+    """Room that q, k and v of a rank's heads need, which is more than the outputs do."""
+    own_heads = split_sizes(heads.num_heads, degree)[0]
+    return num_tokens * rows * 3 * own_heads * heads.width * heads.dtype.itemsize

@@ -40,7 +40,7 @@ class FluxAdapter:
     @property
     def heads(self) -> HeadsShape:
         """The attention heads of the network."""
-        return HeadsShape(self._config.num_attention_heads, self._config.attention_head_dim)
+        return HeadsShape(self._config.num_attention_heads, self._config.attention_head_dim, self._dtype)
 
     def encode(self, request: Request) -> RequestState:
         """Encode the prompt, and the negative one where true CFG needs it, and draw noise from the seed."""

@@ -32,6 +32,12 @@ class PeerMemory:
         addresses = torch.tensor(self._handle.buffer_ptrs, dtype=torch.int64, device=device)
         self.peers = (addresses, addresses + num_bytes)
 
+    def exchange(self, split: TokenSplit, num_heads: int) -> "HeadExchange":
+        """The exchanges of sequences that are split like `split`."""
+        starts = [sum(split.lengths[:rank]) for rank in range(split.group.degree + 1)]
+        offsets = torch.tensor(starts, dtype=torch.int32, device=self._buffer.device)
+        return HeadExchange(self, split, num_heads, offsets)
+
     def local(self, half: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """This device's buffer of one direction as a tensor."""
         size = torch.Size(shape).numel() * dtype.itemsize
@@ -51,12 +57,6 @@ class HeadExchange:
     split: TokenSplit
     num_heads: int
     offsets: Tensor
-
-    @classmethod
-    def of(cls, memory: PeerMemory, split: TokenSplit, num_heads: int, device: torch.device) -> "HeadExchange":
-        """An exchange for sequences that are split like `split`."""
-        starts = [sum(split.lengths[:rank]) for rank in range(split.group.degree + 1)]
-        return cls(memory, split, num_heads, torch.tensor(starts, dtype=torch.int32, device=device))
 
     def to_heads(self, qkv: Tensor, norms: QKNorms | None, rotary: Rotary | None, num_text: int) -> Tensor:
         """(l, B, 3, H, W), not yet normalised -> (L, B, 3, h, W), normalised and rotated; valid until the next call."""

@@ -36,7 +36,8 @@ Progress = Callable[[int, int, str], None]
 async def workers(config: ServingConfig, progress: Progress) -> AsyncIterator[tuple[ProcessExecutor, Mailbox]]:
     """Worker processes with the model loaded, and the mailbox of their events."""
     mailbox = Mailbox(asyncio.get_running_loop())
-    engine = EngineConfig(config.model_dir, config.devices, config.dtype)
+    sizes = config.sizes_for(read_card(config.model_dir))
+    engine = EngineConfig(config.model_dir, config.devices, config.dtype, sizes)
     executor = ProcessExecutor(engine, mailbox.post, lambda text: progress(0, 1, text))
     try:
         await asyncio.to_thread(executor.start)

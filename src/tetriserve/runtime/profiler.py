@@ -18,11 +18,15 @@ from tetriserve.core.events import ChunkDone, ChunkFailed, Event, WorkersLost
 from tetriserve.core.executor import Executor
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
+from tetriserve.cost.batches import batches_for
 from tetriserve.cost.profile import Profile, StageTime, StepTime
 from tetriserve.runtime.mailbox import Mailbox
 
 PROMPT = "a red apple"
-STEPS_PER_CHUNK = 2
+SHORTEST_CHUNK_STEPS = 2
+LONGEST_CHUNK_STEPS = 8
+CHUNK_S = 0.12
+"""About as long as the chunks that policies make: what a chunk costs beside its steps is shared by as many steps."""
 WARM_UP_CHUNKS = 1
 MIN_REPETITIONS = 3
 CELL_BUDGET_S = 4.0
@@ -40,6 +44,26 @@ class Machine:
     torch_version: str
     guidance_scale: float
     is_cpu: bool
+
+
+Work = tuple[Chunk, tuple[Request, ...]]
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Which steps of a request the next chunk takes."""
+
+    first: int = 0
+    num: int = SHORTEST_CHUNK_STEPS
+
+    def take(self) -> tuple[int, int]:
+        """The first step of a chunk, and how many it has."""
+        first, self.first = self.first, self.first + self.num
+        return first, self.num
+
+    def adapt(self, step_s: float) -> None:
+        """Make chunks as long as those of policies, now that it is known how long a step takes."""
+        self.num = min(LONGEST_CHUNK_STEPS, max(SHORTEST_CHUNK_STEPS, round(CHUNK_S / step_s)))
 
 
 @dataclass(slots=True)
@@ -63,12 +87,12 @@ class Profiler:
         """The whole profile for `sizes` on all degrees that the executor's devices allow."""
         num_devices = self.executor.num_devices
         self.mailbox.listener = self._on_event
-        cells = [(size, degree) for size in sizes for degree in degrees(num_devices)]
+        cells = [(size, k, batch) for size in sizes for k in degrees(num_devices) for batch in self._batches(size)]
         total = len(cells) + len(sizes) + 1
         entries, stages = [], []
-        for done, (size, degree) in enumerate(cells):
-            self._begin(done, total, f"step {size} at degree {degree}")
-            entries.append(await self._step_time(size, degree))
+        for done, (size, degree, batch) in enumerate(cells):
+            self._begin(done, total, f"step {size} at degree {degree}, batch {batch}")
+            entries.append(await self._step_time(size, degree, batch))
         for done, size in enumerate(sizes, start=len(cells)):
             self._begin(done, total, f"encode and decode {size}")
             stages += await self._stage_times(size)
@@ -82,7 +106,7 @@ class Profiler:
             num_gpus_measured=num_devices,
             dtype=self.machine.dtype,
             text_tokens=self.machine.text_tokens,
-            how=f"up to {self.repetitions} chunks of {STEPS_PER_CHUNK} steps a cell, every device busy, "
+            how=f"up to {self.repetitions} chunks of about {CHUNK_S:g} s a cell, every device busy, "
             + ("95th percentile" if self.machine.is_cpu else "median"),
             torch=self.machine.torch_version,
             measured_on=time.strftime("%Y-%m-%d"),
@@ -91,23 +115,31 @@ class Profiler:
             switch_s=switch_s,
         )
 
+    def _batches(self, size: Size) -> tuple[int, ...]:
+        """On CPUs one request keeps a worker busy, whatever its size."""
+        return (1,) if self.machine.is_cpu else batches_for(size)
+
     def _begin(self, done: int, total: int, cell: str) -> None:
         self._cell = cell
         self.progress(done, total, cell)
 
-    async def _step_time(self, size: Size, degree: int) -> StepTime:
+    async def _step_time(self, size: Size, degree: int, batch: int) -> StepTime:
         blocks = aligned_blocks(self.executor.num_devices, degree)
-        requests = [self._request(size) for _ in blocks]
-        lanes = list(zip(requests, blocks, strict=True))
-        await self._run([self._chunk(Stage.ENCODE, request, block[:1]) for request, block in lanes])
-        samples = []
+        lanes = [([self._request(size) for _ in range(batch)], block) for block in blocks]
+        for requests, block in lanes:
+            await self._run([self._chunk(Stage.ENCODE, [request], block[:1]) for request in requests])
+        steps, samples = _Steps(), []
         for repetition in self._repetitions():
-            chunks = [self._chunk(Stage.DENOISE, request, block, repetition) for request, block in lanes]
-            done = await self._run(chunks)
+            first, num = steps.take()
+            done = await self._run(
+                [self._chunk(Stage.DENOISE, requests, block, first, num) for requests, block in lanes]
+            )
+            times = [(event.finished_s - event.started_s) / num for event in done]
+            steps.adapt(max(times))
             if repetition >= WARM_UP_CHUNKS:
-                samples += [(event.finished_s - event.started_s) / STEPS_PER_CHUNK for event in done]
-        self._release(requests)
-        return StepTime(size.width, size.height, degree, 1, self._typical(samples))
+                samples += times
+        self._release([request for requests, _ in lanes for request in requests])
+        return StepTime(size.width, size.height, degree, batch, self._typical(samples))
 
     async def _stage_times(self, size: Size) -> list[StageTime]:
         samples: dict[Stage, list[float]] = {Stage.ENCODE: [], Stage.DECODE: []}
@@ -116,7 +148,7 @@ class Profiler:
             requests = [self._request(size) for _ in blocks]
             for stage, times in samples.items():
                 lanes = zip(requests, blocks, strict=True)
-                done = await self._run([self._chunk(stage, request, block) for request, block in lanes])
+                done = await self._run([self._chunk(stage, [request], block) for request, block in lanes])
                 if repetition >= WARM_UP_CHUNKS:
                     times += [event.finished_s - event.started_s for event in done]
             self._release(requests)
@@ -127,12 +159,13 @@ class Profiler:
         if self.executor.num_devices == 1:
             return 0.0
         request = self._request(size)
-        await self._run([self._chunk(Stage.ENCODE, request, (0,))])
+        await self._run([self._chunk(Stage.ENCODE, [request], (0,))])
         gaps = []
         for repetition in self._repetitions():
             here, there = (repetition % 2,), ((repetition + 1) % 2,)
             chunks = [
-                self._chunk(Stage.DENOISE, request, block, 2 * repetition + i) for i, block in enumerate((here, there))
+                self._chunk(Stage.DENOISE, [request], block, 2 * repetition + i, 1)
+                for i, block in enumerate((here, there))
             ]
             first, second = await self._run(chunks)
             gaps.append(second.started_s - first.finished_s)
@@ -152,22 +185,23 @@ class Profiler:
         return statistics.median(samples)
 
     def _request(self, size: Size) -> Request:
-        num_steps = STEPS_PER_CHUNK * 2 * (WARM_UP_CHUNKS + self.repetitions)
+        num_steps = LONGEST_CHUNK_STEPS * 2 * (WARM_UP_CHUNKS + self.repetitions)
         name = f"profile-{next(self._chunk_ids)}"
         return Request(name, PROMPT, size, num_steps, self.machine.guidance_scale, 0, 0.0, 0.0)
 
-    def _chunk(self, stage: Stage, request: Request, block: tuple[int, ...], index: int = 0) -> tuple[Chunk, Request]:
-        is_steps = stage is Stage.DENOISE
-        first_steps = (index * STEPS_PER_CHUNK,) if is_steps else ()
-        num_steps = STEPS_PER_CHUNK if is_steps else 0
-        return Chunk(next(self._chunk_ids), stage, (request.request_id,), block, first_steps, num_steps), request
+    def _chunk(
+        self, stage: Stage, requests: Sequence[Request], block: tuple[int, ...], first_step: int = 0, num_steps: int = 0
+    ) -> Work:
+        ids = tuple(request.request_id for request in requests)
+        first_steps = (first_step,) * len(ids) if stage is Stage.DENOISE else ()
+        return Chunk(next(self._chunk_ids), stage, ids, block, first_steps, num_steps), tuple(requests)
 
-    async def _run(self, work: Sequence[tuple[Chunk, Request]]) -> list[ChunkDone]:
+    async def _run(self, work: Sequence[Work]) -> list[ChunkDone]:
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in work]
         for (chunk, _), future in zip(work, futures, strict=True):
             self._waiting[chunk.chunk_id] = future
-        self.executor.submit([(chunk, (request,)) for chunk, request in work])
+        self.executor.submit(work)
         return list(await asyncio.gather(*futures))
 
     def _on_event(self, event: Event) -> None:
