@@ -22,11 +22,13 @@ EVENT_TIMEOUT_S = 30.0
 class Engine:
     """An executor with its events in a queue."""
 
-    def __init__(self, model_dir: Path, devices: str, dtype: str = "auto") -> None:
+    def __init__(self, model_dir: Path, devices: str, dtype: str = "auto", sizes: Sequence[str] = ()) -> None:
         self.events: queue.Queue[Event] = queue.Queue()
         self.model_dir = model_dir
         self.pids: list[int] = []
-        self.executor = ProcessExecutor(EngineConfig(model_dir, devices, dtype), self.events.put)
+        self.executor = ProcessExecutor(
+            EngineConfig(model_dir, devices, dtype, tuple(Size.parse(size) for size in sizes)), self.events.put
+        )
         self._chunk_ids = itertools.count()
         self._request_ids = itertools.count()
 
