@@ -1,13 +1,13 @@
 """Executes commands on one device: owns the states of all requests that this rank holds."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from tetriserve.core.errors import RequestFailedError
 from tetriserve.core.request import Request
+from tetriserve.engine.completion import Launched, Stopwatch, finite_flags
 from tetriserve.engine.exchange import Transfer, finish_receive, start_receive, start_send
 from tetriserve.engine.faults import failure_of, is_device_lost
 from tetriserve.engine.messages import Decode, Denoise, Encode, Failure, Finished, Picture, Receive, Release, Send
@@ -32,8 +32,8 @@ class Runner:
         self._sending: dict[str, list[Transfer]] = {}
         self._receiving: dict[str, tuple[Receive, Transfer]] = {}
 
-    def run(self, command: Encode | Denoise | Decode | Send | Receive | Release) -> Finished | None:
-        """Execute one command; chunks return a report."""
+    def run(self, command: Encode | Denoise | Decode | Send | Receive | Release) -> Finished | Launched | None:
+        """Execute one command. Chunks return a report; steps that a GPU has been given, what waits for theirs."""
         match command:
             case Encode():
                 return self._encode(command)
@@ -73,15 +73,16 @@ class Runner:
         self._states[request.request_id] = state
         return Finished(command.chunk_id, started_s, finished_s, warnings=state.warnings)
 
-    def _denoise(self, command: Denoise) -> Finished:
+    def _denoise(self, command: Denoise) -> Finished | Launched:
         group = self._groups[command.block]
         steps = f"steps {command.first_steps[0]} to {command.first_steps[0] + command.num_steps - 1}"
+        ids = tuple(request.request_id for request in command.requests)
         started_s = time.monotonic()
         try:
             states = [self._settled(request) for request in command.requests]
-            started_s = self._now_s()
+            watch = Stopwatch(self._device)
             self._denoiser.run(states, command.first_steps, command.num_steps, group)
-            failures = self._check_finite(states, steps)
+            return Launched(command.chunk_id, ids, finite_flags(states), steps, watch.stop())
         except Exception as error:
             if group.degree > 1:
                 raise
@@ -145,24 +146,11 @@ class Runner:
             self._states.pop(request.request_id, None)
         return failure
 
-    def _check_finite(self, states: Sequence[RequestState], steps: str) -> list[Failure]:
-        """The one host synchronisation of a chunk."""
-        finite = torch.stack([state.latents.isfinite().all() for state in states]).tolist()
-        return [
-            self._fail(state.request, _not_finite(steps), steps)
-            for state, is_finite in zip(states, finite, strict=True)
-            if not is_finite
-        ]
-
     def _now_s(self) -> float:
         """The time when all that was queued on the device is done."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.monotonic()
-
-
-def _not_finite(steps: str) -> RequestFailedError:
-    return RequestFailedError(f"the latents hold NaN or infinity after {steps}", "non_finite_latents")
 
 
 def _picture(rgb: Tensor) -> Picture:

@@ -16,10 +16,12 @@ import torch
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
+from tetriserve.engine.completion import Launched
 from tetriserve.engine.groups import exchange_room, join_groups
 from tetriserve.engine.messages import (
     Broken,
     Command,
+    Finished,
     Progress,
     Ready,
     Report,
@@ -105,16 +107,29 @@ def _configure(device: torch.device, num_threads: int) -> None:
 
 def _execute(runner: Runner, commands: "queue.SimpleQueue[Command]", connection: Connection) -> None:
     """Returns only when this rank can't go on."""
+    reports: queue.SimpleQueue[Finished | Broken | Launched] = queue.SimpleQueue()
+    threading.Thread(target=_report, args=(connection, reports), daemon=True).start()
     while True:
         command = commands.get()
         assert not isinstance(command, Setup)
         try:
             report = runner.run(command)
         except Exception as error:  # noqa: BLE001  (the parent replaces all workers)
-            _tell(connection, Broken(f"{type(error).__name__} in {type(command).__name__}: {error}"))
+            reports.put(Broken(f"{type(error).__name__} in {type(command).__name__}: {error}"))
             return
         if report is not None:
-            _tell(connection, report)
+            reports.put(report)
+
+
+def _report(connection: Connection, reports: "queue.SimpleQueue[Finished | Broken | Launched]") -> None:
+    """Tell of every chunk when it is over, in their order, while the device already has the next."""
+    while True:
+        report = reports.get()
+        try:
+            _tell(connection, report.wait() if isinstance(report, Launched) else report)
+        except Exception as error:  # noqa: BLE001  (the device is lost; the parent replaces all workers)
+            _tell(connection, Broken(f"{type(error).__name__} while a chunk was running: {error}"))
+            return
 
 
 def _tell(connection: Connection, report: Report) -> None:

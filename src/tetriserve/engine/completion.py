@@ -1,0 +1,75 @@
+"""When a chunk is over: a GPU gets its next chunk while this one still runs, so somebody else has to wait for it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tetriserve.engine.messages import Failure, Finished
+from tetriserve.models.adapter import RequestState
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """Steps that a device has been given. `wait` may be called on another thread than the one that launched them."""
+
+    chunk_id: int
+    request_ids: tuple[str, ...]
+    finite: Tensor
+    steps: str
+    seconds: Callable[[], float]
+
+    def wait(self) -> Finished:
+        """Until the device is through; a request whose latents are not finite has failed."""
+        duration_s = self.seconds()
+        finished_s = time.monotonic()
+        failures = [
+            _not_finite(request_id, self.steps)
+            for request_id, is_finite in zip(self.request_ids, self.finite.tolist(), strict=True)
+            if not is_finite
+        ]
+        return Finished(self.chunk_id, finished_s - duration_s, finished_s, tuple(failures))
+
+
+class Stopwatch:
+    """Measures what is launched between its making and `stop`, without waiting for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._event = _event() if device.type == "cuda" else None
+        self._begin_s = time.monotonic()
+        if self._event is not None:
+            self._event.record()
+
+    def stop(self) -> Callable[[], float]:
+        """What waits until all that was launched is done, and tells the seconds it took on the device."""
+        begin = self._event
+        if begin is None:
+            seconds = time.monotonic() - self._begin_s
+            return lambda: seconds
+        end = _event()
+        end.record()
+
+        def wait() -> float:
+            end.synchronize()
+            return float(begin.elapsed_time(end)) / 1e3
+
+        return wait
+
+
+def finite_flags(states: Sequence[RequestState]) -> Tensor:
+    """(B,) on the host: whether each request's latents are finite, once the device is through."""
+    flags = torch.stack([state.latents.isfinite().all() for state in states])
+    if flags.device.type == "cpu":
+        return flags
+    host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
+    return host.copy_(flags, non_blocking=True)
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
+def _not_finite(request_id: str, steps: str) -> Failure:
+    return Failure(request_id, "non_finite_latents", f"the latents hold NaN or infinity after {steps}")
