@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 try:
-    from tetriserve.models import kernels
+    from tetriserve.models import kernels as kernels
 except ImportError:  # no Triton: there is no GPU either
     kernels = None  # type: ignore[assignment]
 

@@ -80,6 +80,50 @@ def _residual_norm_modulate(
     tl.store(y_ptr + place, (normed * (1.0 + scale) + shift).to(y_ptr.dtype.element_ty), inside)
 
 
+def quantize(x: Tensor, largest: float, smallest_scale: float, *, gelu: bool) -> tuple[Tensor, Tensor]:
+    """See `fp8.quantize`."""
+    width = x.shape[-1]
+    assert x.is_contiguous()
+    values = torch.empty_like(x, dtype=torch.float8_e4m3fn)
+    scales = torch.empty(*x.shape[:-1], 1, dtype=torch.float32, device=x.device)
+    _quantize[(x.numel() // width,)](
+        x,
+        values,
+        scales,
+        largest,
+        smallest_scale,
+        gelu=gelu,
+        width=width,
+        block=triton.next_power_of_2(width),
+        num_warps=8,
+    )
+    return values, scales
+
+
+@triton.jit
+def _quantize(
+    x_ptr,
+    values_ptr,
+    scales_ptr,
+    largest,
+    smallest_scale,
+    gelu: tl.constexpr,
+    width: tl.constexpr,
+    block: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, block)
+    inside = columns < width
+    x = tl.load(x_ptr + row * width + columns, inside, other=0.0).to(tl.float32)
+    if gelu:
+        # tanh(u) = 1 - 2 / (exp(2u) + 1)
+        u = 0.7978845608028654 * (x + 0.044715 * x * x * x)
+        x = x * (1.0 - 1.0 / (tl.exp(2.0 * u) + 1.0))
+    scale = tl.maximum(tl.max(tl.abs(x), 0) / largest, smallest_scale)
+    tl.store(values_ptr + row * width + columns, (x / scale).to(values_ptr.dtype.element_ty), inside)
+    tl.store(scales_ptr + row, scale)
+
+
 def norm_and_rotate(qkv: Tensor, norms: Any, rotary: Any, num_text: int) -> None:
     """See `fused.norm_and_rotate`."""
     num_tokens, batch, _, num_heads, width = qkv.shape

@@ -24,6 +24,10 @@ class Linear:
         assert len(biases) in (0, len(modules))
         return cls(torch.cat([module.weight.data for module in modules]), torch.cat(biases) if biases else None)
 
+    def enter(self, x: Tensor) -> Tensor:
+        """`x` as these products want it; worth asking once for several of them."""
+        return x
+
     def split_inputs(self, first: int) -> tuple["Linear", "Linear"]:
         """The same layer as a sum of two, for an input that comes in two parts of which the first is `first` wide."""
         return Linear(self.weight[:, :first], self.bias), Linear(self.weight[:, first:], None)
