@@ -7,7 +7,7 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 import torch
 from torch import Tensor
 
-from tetriserve.models import fp8, fused, kernels
+from tetriserve.models import fused, kernels
 from tetriserve.models.fused import Modulation, QKNorms, Rotary, Streams
 from tetriserve.models.ulysses import split_sizes
 
@@ -52,8 +52,8 @@ def quantize() -> None:
     """The interpreter loses the carry where rounding reaches the next power of two: one value in a hundred."""
     x = 5 * random(TOKENS, BATCH, 48)
     for gelu in (False, True):
-        values, scales = kernels.quantize(x, fp8.LARGEST, fp8.SMALLEST_SCALE, gelu=gelu)
-        expected = fp8.quantize(x, gelu=gelu)
+        values, scales = kernels.quantize(x, fused.LARGEST_8_BIT, fused.SMALLEST_SCALE, gelu=gelu)
+        expected = fused.quantize(x, gelu=gelu)
         close(scales, expected.scales)
         ours, theirs = values.float() * scales, expected.values.float() * expected.scales
         assert (ours == theirs).float().mean() > 0.95

@@ -5,41 +5,15 @@ as they come. Sums are fp32, results the network's own dtype. Needs compute capa
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from tetriserve.models import fused
+from tetriserve.models.fused import Quantized, quantize
 from tetriserve.models.linear import Linear
 
-FORMAT = torch.float8_e4m3fn
-LARGEST = torch.finfo(FORMAT).max
-SMALLEST_SCALE = 1e-12
-"""So that a token of zeros has a scale at all."""
 ALIGNMENT = 16
 """What inputs and outputs must be multiples of."""
-
-
-class Quantized(NamedTuple):
-    """Tokens in 8 bits (..., K) and the scale of each, fp32 (..., 1)."""
-
-    values: Tensor
-    scales: Tensor
-
-    def tokens(self, which: slice) -> "Quantized":
-        """Some of the tokens."""
-        return Quantized(self.values[which], self.scales[which])
-
-
-def quantize(x: Tensor, *, gelu: bool = False) -> Quantized:
-    """(..., K), after GELU (tanh approximation) if asked for; each token's largest becomes the format's largest."""
-    if fused.kernels is not None and x.is_cuda:
-        return Quantized(*fused.kernels.quantize(x, LARGEST, SMALLEST_SCALE, gelu=gelu))
-    wide = F.gelu(x.float(), approximate="tanh") if gelu else x.float()
-    scales = (wide.abs().amax(dim=-1, keepdim=True) / LARGEST).clamp(min=SMALLEST_SCALE)
-    return Quantized((wide / scales).to(FORMAT), scales)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 try:
-    from tetriserve.models import kernels as kernels
+    from tetriserve.models import kernels
 except ImportError:  # no Triton: there is no GPU either
     kernels = None  # type: ignore[assignment]
+
+
+LARGEST_8_BIT = torch.finfo(torch.float8_e4m3fn).max
+SMALLEST_SCALE = 1e-12
+"""So that a token of zeros has a scale at all."""
 
 
 class Streams(NamedTuple):
@@ -55,6 +60,17 @@ class Rotary:
     sin: Tensor
 
 
+class Quantized(NamedTuple):
+    """Tokens in 8 bits (..., K) and the scale of each, fp32 (..., 1)."""
+
+    values: Tensor
+    scales: Tensor
+
+    def tokens(self, which: slice) -> "Quantized":
+        """Some of the tokens."""
+        return Quantized(self.values[which], self.scales[which])
+
+
 def residual_norm_modulate(
     x: Tensor, branch: Tensor | None, table: Tensor, where: Modulation, num_text: int, eps: float
 ) -> Tensor:
@@ -85,6 +101,15 @@ def norm_and_rotate(qkv: Tensor, norms: QKNorms | None, rotary: Rotary | None, n
             x[num_text:] = F.rms_norm(x[num_text:], x.shape[-1:], weights[1], norms.eps)
         if rotary is not None:
             x.copy_(_rotated(x, rotary))
+
+
+def quantize(x: Tensor, *, gelu: bool = False) -> Quantized:
+    """(..., K), after GELU (tanh approximation) if asked for; each token's largest becomes the format's largest."""
+    if kernels is not None and x.is_cuda:
+        return Quantized(*kernels.quantize(x, LARGEST_8_BIT, SMALLEST_SCALE, gelu=gelu))
+    wide = F.gelu(x.float(), approximate="tanh") if gelu else x.float()
+    scales = (wide.abs().amax(dim=-1, keepdim=True) / LARGEST_8_BIT).clamp(min=SMALLEST_SCALE)
+    return Quantized((wide / scales).to(torch.float8_e4m3fn), scales)
 
 
 def _rotated(x: Tensor, rotary: Rotary) -> Tensor:

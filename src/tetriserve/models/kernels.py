@@ -81,7 +81,7 @@ def _residual_norm_modulate(
 
 
 def quantize(x: Tensor, largest: float, smallest_scale: float, *, gelu: bool) -> tuple[Tensor, Tensor]:
-    """See `fp8.quantize`."""
+    """See `fused.quantize`."""
     width = x.shape[-1]
     assert x.is_contiguous()
     values = torch.empty_like(x, dtype=torch.float8_e4m3fn)
