@@ -35,7 +35,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class JointAttention:
     """Attention for one shape: text tokens first, then image tokens, each rank holding its share of both.
 
-    `rotary` holds the angles of this rank's tokens. `direct` exchanges through the devices' own memory.
+    `rotary` holds the angles of this rank's tokens. `direct` exchanges through the devices' own memory. `image` is
+    attention among the image tokens alone, for networks that have such, too.
     """
 
     num_heads: int
@@ -43,16 +44,14 @@ class JointAttention:
     num_text: int
     rotary: Rotary | None = None
     direct: "HeadExchange | None" = None
+    image: "JointAttention | None" = None
 
     @classmethod
     def of(cls, layout: Layout, heads: HeadsShape, rotary: Rotary | None, device: torch.device) -> "JointAttention":
         """Attention for a layout: through the devices' memory where the group has some that is large enough."""
-        memory, direct = layout.joint.group.memory, None
-        if memory is not None and memory.num_bytes >= exchange_bytes(layout, heads):
-            from tetriserve.models.symmetric import HeadExchange  # noqa: PLC0415  (needs Triton)
-
-            direct = HeadExchange.of(memory, layout.joint, heads.num_heads, device)
-        return cls(heads.num_heads, layout.joint, layout.text.own_length, rotary, direct)
+        exchanges = [_direct(layout, split, heads, device) for split in (layout.joint, layout.image)]
+        image = cls(heads.num_heads, layout.image, 0, direct=exchanges[1])
+        return cls(heads.num_heads, layout.joint, layout.text.own_length, rotary, exchanges[0], image)
 
     def __call__(self, projected: Tensor, norms: QKNorms | None) -> Tensor:
         """(l, B, 3·H·W), which may be overwritten -> (l, B, H·W)."""
@@ -65,6 +64,15 @@ class JointAttention:
             return attention(*qkv.unbind(2)).flatten(2)
         out = attention(*to_heads(qkv, self.split).unbind(2))
         return to_tokens(out, self.num_heads, self.split).flatten(2)
+
+
+def _direct(layout: Layout, split: TokenSplit, heads: HeadsShape, device: torch.device) -> "HeadExchange | None":
+    memory = split.group.memory
+    if memory is None or memory.num_bytes < exchange_bytes(layout, heads):
+        return None
+    from tetriserve.models.symmetric import HeadExchange  # noqa: PLC0415  (needs Triton)
+
+    return HeadExchange.of(memory, split, heads.num_heads, device)
 
 
 def exchange_bytes(layout: Layout, heads: HeadsShape) -> int:
