@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tetriserve.core.errors import ConfigurationError
+from tetriserve.core.errors import ConfigurationError, InvalidRequestError
 from tetriserve.core.size import Size
 from tetriserve.models.card import read_card
 
@@ -61,7 +61,7 @@ def test_impossible_values_are_refused_with_their_name(given: Any, tmp_path: Pat
 
 
 def test_other_pipelines_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="'WanPipeline'; supported are FluxPipeline"):
+    with pytest.raises(ConfigurationError, match="'WanPipeline'; supported are FluxPipeline, Stable"):
         read_card(write(tmp_path, pipeline="WanPipeline"))
 
 
@@ -73,3 +73,23 @@ def test_what_is_no_model_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{")
     with pytest.raises(ConfigurationError, match="can't be read"):
         read_card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("network", "steps", "scale"),
+    [
+        ({}, 28, 7.0),
+        ({"qk_norm": "rms_norm", "dual_attention_layers": []}, 28, 3.5),
+        ({"qk_norm": "rms_norm", "dual_attention_layers": [0, 1]}, 40, 4.5),
+    ],
+    ids=["3 medium", "3.5 large", "3.5 medium"],
+)
+def test_defaults_of_stable_diffusion_3(network: dict[str, Any], steps: int, scale: float, tmp_path: Path) -> None:
+    directory = write(tmp_path, pipeline="StableDiffusion3Pipeline")
+    (directory / "transformer" / "config.json").write_text(json.dumps({"pos_embed_max_size": 192, **network}))
+    card = read_card(directory)
+    assert (card.guidance, card.max_sequence_length) == ("true_cfg", 256)
+    assert (card.default_num_inference_steps, card.default_guidance_scale) == (steps, scale)
+    assert card.check_side(Size(3072, 64)) == (3072, 64)
+    with pytest.raises(InvalidRequestError, match=r"3088x64.* up to 3072 pixels a side"):
+        card.check_side(Size(3088, 64))

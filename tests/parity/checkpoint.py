@@ -4,7 +4,13 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
@@ -15,42 +21,56 @@ CLIP_LENGTH = 12
 def write_checkpoint(directory: Path, *, guidance: str, heads: int = 3, max_sequence_length: int = 15) -> Path:
     """A model of two kinds of blocks, three heads (no power of two), and an odd text length."""
     torch.manual_seed(0)
-    tokenizer = _tokenizer(model_max_length=CLIP_LENGTH)
+    tokenizer = make_tokenizer(CLIP_LENGTH)
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
-        vae=_vae(),
-        text_encoder=CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=32,
-                hidden_size=16,
-                intermediate_size=32,
-                num_hidden_layers=1,
-                num_attention_heads=2,
-                max_position_embeddings=CLIP_LENGTH,
-                pad_token_id=0,
-                bos_token_id=0,
-                eos_token_id=1,
-            )
-        ),
+        vae=make_vae(),
+        text_encoder=CLIPTextModel(clip_config()),
         tokenizer=tokenizer,
-        text_encoder_2=T5EncoderModel(
-            T5Config(vocab_size=32, d_model=32, d_kv=16, d_ff=32, num_layers=1, num_heads=2, dropout_rate=0.0)
-        ),
-        tokenizer_2=_tokenizer(model_max_length=max_sequence_length),
+        text_encoder_2=make_t5(),
+        tokenizer_2=make_tokenizer(max_sequence_length),
         transformer=_transformer(heads, guidance_embeds=guidance == "embedded"),
     )
-    for module in (pipeline.transformer, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
-        _make_lively(module)
+    return save(
+        pipeline,
+        directory,
+        name=f"tiny-{guidance}",
+        max_sequence_length=max_sequence_length,
+        guidance=guidance,
+        default_guidance_scale=3.5,
+        default_num_inference_steps=4,
+    )
+
+
+def save(pipeline: DiffusionPipeline, directory: Path, **card: object) -> Path:
+    """Give all modules weights that matter, and write them and the card."""
+    for module in pipeline.components.values():
+        if isinstance(module, torch.nn.Module):
+            make_lively(module)
     pipeline.save_pretrained(directory)
-    card = {
-        "name": f"tiny-{guidance}",
-        "max_sequence_length": max_sequence_length,
-        "guidance": guidance,
-        "default_guidance_scale": 3.5,
-        "default_num_inference_steps": 4,
-    }
     (directory / "tetriserve.json").write_text(json.dumps(card))
     return directory
+
+
+def clip_config(num_hidden_layers: int = 1) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=num_hidden_layers,
+        num_attention_heads=2,
+        max_position_embeddings=CLIP_LENGTH,
+        projection_dim=16,
+        pad_token_id=0,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+
+
+def make_t5() -> T5EncoderModel:
+    return T5EncoderModel(
+        T5Config(vocab_size=32, d_model=32, d_kv=16, d_ff=32, num_layers=1, num_heads=2, dropout_rate=0.0)
+    )
 
 
 def _transformer(heads: int, *, guidance_embeds: bool) -> FluxTransformer2DModel:
@@ -67,7 +87,7 @@ def _transformer(heads: int, *, guidance_embeds: bool) -> FluxTransformer2DModel
     )
 
 
-def _vae() -> AutoencoderKL:
+def make_vae() -> AutoencoderKL:
     return AutoencoderKL(
         block_out_channels=(8, 8, 8, 8),
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -83,7 +103,8 @@ def _vae() -> AutoencoderKL:
     )
 
 
-def _tokenizer(model_max_length: int) -> PreTrainedTokenizerFast:
+def make_tokenizer(model_max_length: int) -> PreTrainedTokenizerFast:
+    """A word a token."""
     vocab = {word: i for i, word in enumerate(("<pad>", "</s>", "<unk>", *WORDS))}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -97,7 +118,7 @@ def _tokenizer(model_max_length: int) -> PreTrainedTokenizerFast:
     )
 
 
-def _make_lively(module: torch.nn.Module) -> None:
+def make_lively(module: torch.nn.Module) -> None:
     """Weights large enough that every input matters in the image, and a mistake shows."""
     with torch.no_grad():
         for parameter in module.parameters():

@@ -8,6 +8,8 @@ import pytest
 from parity.checkpoint import write_checkpoint
 from parity.harness import Engine
 from parity.reference import Reference
+from parity.sd3_checkpoint import KINDS as SD3_KINDS
+from parity.sd3_checkpoint import write_sd3_checkpoint
 
 GetCheckpoint = Callable[[str], Path]
 GetEngine = Callable[[str, int], Engine]
@@ -17,12 +19,16 @@ EMBEDDED = Path(__file__).parents[2] / "src" / "tetriserve" / "embedded"
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> GetCheckpoint:
-    """Call it with a kind of guidance for a random tiny model, or with "embedded-model" for the one we ship."""
+    """Call it with a kind of guidance for a tiny FLUX, a kind of Stable Diffusion 3, or "embedded-model"."""
     made: dict[str, Path] = {"embedded-model": EMBEDDED}
 
     def get(kind: str) -> Path:
         if kind not in made:
-            made[kind] = write_checkpoint(tmp_path_factory.mktemp(kind), guidance=kind)
+            directory = tmp_path_factory.mktemp(kind)
+            if kind in SD3_KINDS:
+                made[kind] = write_sd3_checkpoint(directory, kind)
+            else:
+                made[kind] = write_checkpoint(directory, guidance=kind)
         return made[kind]
 
     return get

@@ -1,11 +1,12 @@
 """What diffusers makes of a request, and how close we must come."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import FluxPipeline
+from diffusers import DiffusionPipeline
 
 from tetriserve.core.image import Image
 from tetriserve.core.request import Request
@@ -21,7 +22,7 @@ class Reference:
     def __init__(self, device: str = "cpu") -> None:
         torch.set_num_threads(1)  # more would fight with the workers for the cores
         self._device = device
-        self._pipelines: dict[Path, FluxPipeline] = {}
+        self._pipelines: dict[Path, DiffusionPipeline] = {}
         self._images: dict[tuple[Path, Request], np.ndarray] = {}
 
     def image(self, model_dir: Path, request: Request) -> np.ndarray:
@@ -31,9 +32,13 @@ class Reference:
             self._images[key] = self._make(model_dir, request)
         return self._images[key]
 
-    def pipeline(self, model_dir: Path) -> FluxPipeline:
+    def pipeline(self, model_dir: Path) -> DiffusionPipeline:
         if model_dir not in self._pipelines:
-            pipeline = FluxPipeline.from_pretrained(model_dir, dtype=torch.float32, local_files_only=True)
+            index = json.loads((model_dir / "model_index.json").read_text())
+            absent = {name: None for name, entry in index.items() if entry == [None, None]}
+            pipeline = DiffusionPipeline.from_pretrained(
+                model_dir, dtype=torch.float32, local_files_only=True, **absent
+            )
             pipeline.to(self._device)
             pipeline.set_progress_bar_config(disable=True)
             self._pipelines[model_dir] = pipeline
@@ -42,7 +47,8 @@ class Reference:
     def call(self, model_dir: Path, request: Request, output_type: str) -> object:
         """What `pipe(...)` returns for a request, as a user of diffusers would ask for it."""
         card = read_card(model_dir)
-        guided = {"true_cfg_scale": request.guidance_scale, "negative_prompt": request.negative_prompt}
+        scale = "guidance_scale" if card.pipeline == "StableDiffusion3Pipeline" else "true_cfg_scale"
+        guided = {scale: request.guidance_scale, "negative_prompt": request.negative_prompt}
         return self.pipeline(model_dir)(
             request.prompt,
             width=request.size.width,

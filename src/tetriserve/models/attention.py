@@ -1,7 +1,7 @@
 """Attention over the joint sequence of a group: from this rank's projected q, k and v to its tokens' outputs."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,8 @@ def fastest_backend(shape: tuple[int, int, int, int], dtype: torch.dtype, device
 class JointAttention:
     """Attention for one shape: text tokens first, then image tokens, each rank holding its share of both.
 
-    `rotary` holds the angles of this rank's tokens. `direct` exchanges through the devices' own memory.
+    `rotary` holds the angles of this rank's tokens. `direct` exchanges through the devices' own memory. `image` is
+    attention among the image tokens alone, for networks that have such, too.
     """
 
     num_heads: int
@@ -66,21 +67,22 @@ class JointAttention:
     rotary: Rotary | None = None
     direct: "HeadExchange | None" = None
     backend: SDPBackend | None = None
+    image: "JointAttention | None" = None
 
     @classmethod
-    def of(cls, layout: Layout, heads: HeadsShape, rotary: Rotary | None, device: torch.device) -> "JointAttention":
-        """Attention for a layout: through the devices' memory where the group has some that is large enough."""
-        split = layout.joint
-        group, num_tokens = split.group, sum(split.lengths)
-        backend = None
-        if device.type == "cuda":
-            own_heads = split_sizes(heads.num_heads, group.degree)[group.rank]
-            backend = fastest_backend((num_tokens, layout.rows, own_heads, heads.width), heads.dtype, device)
-        direct = None
-        if group.memory is not None:
-            needed = exchange_bytes(num_tokens, layout.rows, group.degree, heads)
-            direct = group.memory.exchange(split, heads.num_heads) if needed <= group.memory.num_bytes else None
-        return cls(heads.num_heads, split, layout.text.own_length, rotary, direct, backend)
+    def of(
+        cls,
+        layout: Layout,
+        heads: HeadsShape,
+        device: torch.device,
+        rotary: Rotary | None = None,
+        *,
+        image_alone: bool = False,
+    ) -> "JointAttention":
+        """Attention for a layout; with `image_alone` also over its image tokens, as `image`."""
+        image = _made_for(layout.image, layout.rows, heads, device) if image_alone else None
+        joint = _made_for(layout.joint, layout.rows, heads, device)
+        return replace(joint, num_text=layout.text.own_length, rotary=rotary, image=image)
 
     def __call__(self, projected: Tensor, norms: QKNorms | None) -> Tensor:
         """(l, B, 3·H·W), which may be overwritten -> (l, B, H·W)."""
@@ -93,6 +95,19 @@ class JointAttention:
             return attention(qkv, self.backend).flatten(2)
         out = attention(to_heads(qkv, self.split), self.backend)
         return to_tokens(out, self.num_heads, self.split).flatten(2)
+
+
+def _made_for(split: TokenSplit, rows: int, heads: HeadsShape, device: torch.device) -> JointAttention:
+    """Attention over one sequence: by the fastest backend, and through the devices' memory where that has room."""
+    group, num_tokens = split.group, sum(split.lengths)
+    backend = None
+    if device.type == "cuda":
+        own_heads = split_sizes(heads.num_heads, group.degree)[group.rank]
+        backend = fastest_backend((num_tokens, rows, own_heads, heads.width), heads.dtype, device)
+    direct = None
+    if group.memory is not None and exchange_bytes(num_tokens, rows, group.degree, heads) <= group.memory.num_bytes:
+        direct = group.memory.exchange(split, heads.num_heads)
+    return JointAttention(heads.num_heads, split, 0, None, direct, backend)
 
 
 def exchange_bytes(num_tokens: int, rows: int, degree: int, heads: HeadsShape) -> int:

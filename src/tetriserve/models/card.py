@@ -4,6 +4,7 @@ A directory in the diffusers layout may hold a `tetriserve.json`; what it leaves
 """
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,8 +16,9 @@ Guidance = Literal["true_cfg", "embedded", "none"]
 
 CARD_FILE = "tetriserve.json"
 INDEX_FILE = "model_index.json"
-PIPELINES = ("FluxPipeline",)
-FLUX_SIZES = ("256x256", "512x512", "1024x1024", "2048x2048")
+SIZES = ("256x256", "512x512", "1024x1024", "2048x2048")
+PIXELS_A_POSITION = 16
+"""Pixels a side of a token: a patch of 2 x 2 latent pixels, each of 8 x 8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class ModelCard:
     `max_sequence_length` counts the tokens that a prompt is padded or cut to. `guidance` says what a request's
     guidance_scale means: "true_cfg" two forward passes a step, "embedded" an input of the network, "none" nothing.
     `sizes` are those it is meant to make, smallest first; a server measures them and takes the largest as its limit.
+    `max_side_px` is the longest side that the network has positions for, None where there is no end.
     """
 
     name: str
@@ -35,6 +38,15 @@ class ModelCard:
     default_guidance_scale: float
     default_num_inference_steps: int
     sizes: tuple[Size, ...]
+    max_side_px: int | None = None
+
+    def check_side(self, size: Size) -> Size:
+        """`size` itself. Raises InvalidRequestError if a side is longer than the network has positions for."""
+        if self.max_side_px is not None and max(size) > self.max_side_px:
+            raise InvalidRequestError(
+                f"size {size}: {self.name} makes images of up to {self.max_side_px} pixels a side", "size"
+            )
+        return size
 
 
 def read_card(directory: Path) -> ModelCard:
@@ -43,32 +55,56 @@ def read_card(directory: Path) -> ModelCard:
         raise ConfigurationError(f"model directory {str(directory)!r} does not exist")
     if not (directory / INDEX_FILE).is_file():
         raise ConfigurationError(f"{str(directory)!r} is not in the diffusers layout: it has no {INDEX_FILE}")
-    pipeline = _read_json(directory / INDEX_FILE).get("_class_name")
-    if pipeline not in PIPELINES:
+    pipeline = str(_read_json(directory / INDEX_FILE).get("_class_name"))
+    if pipeline not in _DEFAULTS:
         raise ConfigurationError(
-            f"{directory / INDEX_FILE} names the pipeline {pipeline!r}; supported are {', '.join(PIPELINES)}"
+            f"{directory / INDEX_FILE} names the pipeline {pipeline!r}; supported are {', '.join(_DEFAULTS)}"
         )
-    defaults = _flux_defaults(directory)
+    network = _read_json(directory / "transformer" / "config.json")
+    defaults = {"name": directory.resolve().name, "sizes": SIZES, **_DEFAULTS[pipeline](network)}
+    max_side_px = defaults.pop("max_side_px", None)
     path = directory / CARD_FILE
     given = _read_json(path) if path.is_file() else {}
     unknown = sorted(given.keys() - defaults.keys())
     if unknown:
         raise ConfigurationError(f"{path}: unknown keys {', '.join(unknown)}; there are {', '.join(defaults)}")
     known = {key: _checked(path, key, given.get(key, default)) for key, default in defaults.items()}
-    return ModelCard(pipeline=pipeline, **known)
+    return ModelCard(pipeline=pipeline, max_side_px=max_side_px, **known)
 
 
-def _flux_defaults(directory: Path) -> dict[str, Any]:
-    """Defaults of FLUX.1: [schnell] is the one without guidance embeddings. Source: FluxPipeline.__call__."""
-    embedded = bool(_read_json(directory / "transformer" / "config.json").get("guidance_embeds", False))
+def _flux_defaults(network: dict[str, Any]) -> dict[str, Any]:
+    """FLUX.1: [schnell] is the one without guidance embeddings. Source: FluxPipeline.__call__."""
+    embedded = bool(network.get("guidance_embeds", False))
     return {
-        "name": directory.resolve().name,
         "max_sequence_length": 512,
         "guidance": "embedded" if embedded else "none",
         "default_guidance_scale": 3.5,
         "default_num_inference_steps": 28 if embedded else 4,
-        "sizes": FLUX_SIZES,
     }
+
+
+def _sd3_defaults(network: dict[str, Any]) -> dict[str, Any]:
+    """Stable Diffusion 3, and 3.5, which normalises queries and keys; 3.5 medium has layers with two attentions.
+
+    Source: StableDiffusion3Pipeline.__call__, and the examples on the models' cards for 3.5.
+    """
+    if network.get("dual_attention_layers"):
+        steps, scale = 40, 4.5
+    else:
+        steps, scale = 28, 3.5 if network.get("qk_norm") else 7.0
+    return {
+        "max_sequence_length": 256,
+        "guidance": "true_cfg",
+        "default_guidance_scale": scale,
+        "default_num_inference_steps": steps,
+        "max_side_px": network.get("pos_embed_max_size", 96) * PIXELS_A_POSITION,
+    }
+
+
+_DEFAULTS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "FluxPipeline": _flux_defaults,
+    "StableDiffusion3Pipeline": _sd3_defaults,
+}
 
 
 def _checked(path: Path, key: str, value: Any) -> Any:

@@ -7,13 +7,13 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import FluxPipeline, FluxTransformer2DModel
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.adapter import ModelAdapter
 from tetriserve.models.card import ModelCard, read_card
+from tetriserve.models.components import from_files, read_components, without_weights
 from tetriserve.models.flux import FluxAdapter
-from tetriserve.models.weights import load_module
+from tetriserve.models.sd3 import SD3Adapter
 
 Report = Callable[[str], None]
 
@@ -25,7 +25,7 @@ def load_model(directory: Path, device: torch.device, dtype: torch.dtype, report
     """
     card = read_card(directory)
     try:
-        return _LOADERS[card.pipeline](directory, card, device, dtype, report)
+        return _load_pipeline(directory, card, device, dtype, report)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigurationError(f"the model in {str(directory)!r} can't be loaded: {error}") from error
 
@@ -38,18 +38,21 @@ def quiet_libraries() -> None:
         logging.disable_progress_bar()
 
 
-def _load_flux(
+def _load_pipeline(
     directory: Path, card: ModelCard, device: torch.device, dtype: torch.dtype, report: Report
 ) -> ModelAdapter:
-    report("loading the transformer")
-    transformer = load_module(FluxTransformer2DModel, directory / "transformer", device, dtype)
-    report("loading text encoders and VAE")
-    pipeline: Any = FluxPipeline.from_pretrained(  # type: ignore[no-untyped-call]
-        directory, transformer=transformer, dtype=dtype, local_files_only=True
-    )
-    return FluxAdapter(pipeline.to(device), card, device)
+    parts: dict[str, Any] = {}
+    for component in read_components(directory):
+        if component.is_module:
+            report(f"loading {component.name}")
+            parts[component.name] = from_files(component, directory, device, dtype)
+        else:
+            parts[component.name] = without_weights(component, directory)
+    return _ADAPTERS[card.pipeline](getattr(diffusers, card.pipeline)(**parts), card, device)
 
 
-_LOADERS: Mapping[str, Callable[[Path, ModelCard, torch.device, torch.dtype, Report], ModelAdapter]] = {
-    "FluxPipeline": _load_flux,
+_ADAPTERS: Mapping[str, Callable[[Any, ModelCard, torch.device], ModelAdapter]] = {
+    "FluxPipeline": FluxAdapter,
+    "StableDiffusion3Pipeline": SD3Adapter,
 }
+"""By the name of the diffusers pipeline, which is imported when it is asked for: each takes a while."""

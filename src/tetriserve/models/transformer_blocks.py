@@ -1,22 +1,19 @@
-"""The two kinds of blocks that multimodal diffusion transformers are made of, as few passes over memory as they allow.
+"""The kinds of blocks that multimodal diffusion transformers are made of, as few passes over memory as they allow.
 
 Both work on a joint sequence (n, B, D) of text tokens and then image tokens, and on what normalising and modulating it
 gave; both return the latter for the next block, because a residual and the next norm are one pass (`fused`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from tetriserve.models.attention import JointAttention
 from tetriserve.models.fused import Modulation, QKNorms, residual_norm_modulate
 from tetriserve.models.linear import Linear
 
 NORM_EPS = 1e-6
-
-Attention = Callable[[Tensor, QKNorms | None], Tensor]
-"""(n, B, 3·D) -> (n, B, D): see `attention.JointAttention`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +28,10 @@ class Residual:
         """Add a gated branch and return the stream, normalised and modulated."""
         return residual_norm_modulate(self.x, branch, self.table, where, self.num_text, NORM_EPS)
 
+    def image(self) -> "Residual":
+        """The image tokens of this stream, in the same memory."""
+        return Residual(self.x[self.num_text :], self.table, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class StreamWeights:
@@ -40,6 +41,27 @@ class StreamWeights:
     out: Linear
     up: Linear
     down: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAttention:
+    """An attention of image tokens alone, beside the joint one of a block: some blocks of SD3.5 medium have it.
+
+    `before` modulates a norm of its own; `gate` is where its gate stands.
+    """
+
+    qkv: Linear
+    out: Linear
+    norms: QKNorms | None
+    before: Modulation
+    gate: int
+
+    def __call__(self, residual: Residual, attention: JointAttention) -> None:
+        """Add the gated branch to the stream; what the block's other attention starts from is made before that."""
+        assert attention.image is not None
+        image = residual.image()
+        branch = self.out(attention.image(self.qkv(image.add(None, self.before)), self.norms))
+        image.x.addcmul_(branch, image.table[:, self.gate])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +76,14 @@ class JointBlock:
     norms: QKNorms | None
     after_attention: Modulation
     after_mlp: Modulation
+    second: ImageAttention | None = None
 
-    def __call__(self, residual: Residual, y: Tensor, attention: Attention) -> Tensor:
+    def __call__(self, residual: Residual, y: Tensor, attention: JointAttention) -> Tensor:
         """`y` (n, B, D), the modulated input -> that of the next block."""
         num_text = residual.num_text
-        qkv = _wide(y, self.image.qkv)
-        self.text.qkv(y[:num_text], out=qkv[:num_text])
-        self.image.qkv(y[num_text:], out=qkv[num_text:])
-        attended = attention(qkv, self.norms)
+        if self.second is not None:
+            self.second(residual, attention)
+        attended = attention(_joint_qkv(y, num_text, self.text.qkv, self.image.qkv), self.norms)
         branch = torch.empty_like(y)
         self.text.out(attended[:num_text], out=branch[:num_text])
         self.image.out(attended[num_text:], out=branch[num_text:])
@@ -75,6 +97,28 @@ class JointBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class LastJointBlock:
+    """A joint block after which text tokens are of no use: the last one of SD3. Fields as in JointBlock."""
+
+    text_qkv: Linear
+    image: StreamWeights
+    norms: QKNorms | None
+    after_attention: Modulation
+    after_mlp: Modulation
+    second: ImageAttention | None = None
+
+    def __call__(self, residual: Residual, y: Tensor, attention: JointAttention) -> Tensor:
+        """`y` (n, B, D), the modulated input -> what follows the block, of image tokens alone: (l, B, D)."""
+        num_text = residual.num_text
+        if self.second is not None:
+            self.second(residual, attention)
+        attended = attention(_joint_qkv(y, num_text, self.text_qkv, self.image.qkv), self.norms)
+        image = residual.image()
+        y = image.add(self.image.out(attended[num_text:]), self.after_attention)
+        return image.add(self.image.down(self.image.up.gelu(y)), self.after_mlp)
+
+
+@dataclass(frozen=True, slots=True)
 class SingleBlock:
     """One set of weights for all tokens, attention and MLP side by side: the single block of FLUX."""
 
@@ -82,15 +126,26 @@ class SingleBlock:
     up: Linear
     out_attention: Linear
     out_mlp: Linear
-    norms: QKNorms
+    norms: QKNorms | None
     after: Modulation
 
-    def __call__(self, residual: Residual, y: Tensor, attention: Attention) -> Tensor:
+    def __call__(self, residual: Residual, y: Tensor, attention: JointAttention) -> Tensor:
         """`y` (n, B, D), the modulated input -> that of the next block."""
         attended = attention(self.qkv(y), self.norms)
         branch = self.out_attention(attended)
         self.out_mlp.add_to(self.up.gelu(y), branch)
         return residual.add(branch, self.after)
+
+
+Block = JointBlock | LastJointBlock | SingleBlock
+
+
+def _joint_qkv(y: Tensor, num_text: int, text: Linear, image: Linear) -> Tensor:
+    """Projections of (n, B, D) tokens, each stream by its own weights: (n, B, 3·D)."""
+    qkv = _wide(y, image)
+    text(y[:num_text], out=qkv[:num_text])
+    image(y[num_text:], out=qkv[num_text:])
+    return qkv
 
 
 def _wide(x: Tensor, linear: Linear) -> Tensor:

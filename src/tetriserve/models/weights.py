@@ -1,4 +1,4 @@
-"""Loads a large diffusers module without ever holding a second copy of it, or all of it on the host."""
+"""Loads large modules without ever holding a second copy of them, or more than one file of them on the host."""
 
 import json
 from pathlib import Path
@@ -32,10 +32,32 @@ def load_module(model_class: Any, directory: Path, device: torch.device, dtype: 
     return module.requires_grad_(False).eval()
 
 
+def load_encoder(model_class: Any, directory: Path, device: torch.device, dtype: torch.dtype) -> Any:
+    """A module of a transformers `model_class` in eval mode, its weights moved to `device` tensor by tensor.
+
+    Raises ConfigurationError if the files lack a weight.
+    """
+    placing = {} if device.type == "cpu" else {"device_map": {"": device}}
+    module, found = model_class.from_pretrained(
+        directory, dtype=dtype, local_files_only=True, output_loading_info=True, **placing
+    )
+    if found["missing_keys"]:
+        missing = sorted(found["missing_keys"])
+        raise ConfigurationError(f"{directory} lacks {len(missing)} weights, the first is {missing[0]}")
+    return module.requires_grad_(False).eval()
+
+
 def _shards(directory: Path) -> list[Path]:
     """The safetensors files of a module, of which large ones have several and an index."""
     index = directory / f"{WEIGHTS_FILE}.index.json"
     if not index.is_file():
-        return [directory / WEIGHTS_FILE]
-    names: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    return [directory / name for name in sorted(set(names.values()))]
+        shards = [directory / WEIGHTS_FILE]
+    else:
+        names: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        shards = [directory / name for name in sorted(set(names.values()))]
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if missing:
+        raise ConfigurationError(
+            f"{directory} lacks {len(missing)} of {len(shards)} weight files: {', '.join(missing)}"
+        )
+    return shards

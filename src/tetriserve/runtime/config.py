@@ -27,8 +27,12 @@ class ServingConfig:
     slo_table: Mapping[Size, float] = field(default_factory=lambda: PAPER_SLO_S)
 
     def sizes_for(self, card: ModelCard) -> tuple[Size, ...]:
-        """The configured sizes, or the model's own, smallest first."""
-        return tuple(sorted(self.sizes or card.sizes, key=lambda size: (size.num_tokens, size)))
+        """The configured sizes, or the model's own, smallest first. Raises ConfigurationError for one it can't make."""
+        try:
+            sizes = [card.check_side(size) for size in self.sizes or card.sizes]
+        except InvalidRequestError as error:
+            raise ConfigurationError(f"--sizes: {error}") from error
+        return tuple(sorted(sizes, key=lambda size: (size.num_tokens, size)))
 
 
 def parse_sizes(text: str) -> tuple[Size, ...]:

@@ -41,7 +41,7 @@ class Menu:
         card = self.card
         return GenerationParams(
             prompt,
-            self.default_size if size == "auto" else check_size(Size.parse(size), self.max_pixels),
+            self.default_size if size == "auto" else card.check_side(check_size(Size.parse(size), self.max_pixels)),
             card.default_num_inference_steps if num_inference_steps is None else num_inference_steps,
             card.default_guidance_scale if guidance_scale is None else guidance_scale,
             random_seed() if seed is None else seed,

@@ -1,0 +1,70 @@
+"""The parts of a pipeline, each from its folder of a model directory to its device."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import diffusers
+import torch
+import transformers
+
+from tetriserve.core.errors import ConfigurationError
+from tetriserve.models.card import INDEX_FILE
+from tetriserve.models.weights import load_encoder, load_module
+
+ENCODER_PREFIX = "text_encoder"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One entry of a model_index.json: a folder, and the class that reads it; `library` None where there is nothing."""
+
+    name: str
+    library: str | None
+    class_name: str | None
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether this is one of the text encoders."""
+        return self.library is not None and self.name.startswith(ENCODER_PREFIX)
+
+    @property
+    def is_module(self) -> bool:
+        """Whether this has weights."""
+        return self.is_encoder or self.name in ("transformer", "vae")
+
+    def model_class(self) -> Any:
+        """The class. Raises ConfigurationError if the library of this machine hasn't got it."""
+        library = {"diffusers": diffusers, "transformers": transformers}.get(self.library or "")
+        found = getattr(library, self.class_name or "", None)
+        if found is None:
+            raise ConfigurationError(f"{self.name}: {self.library} has no class {self.class_name!r} here")
+        return found
+
+
+class LoadWeights(Protocol):
+    """How a component's module comes by its weights."""
+
+    def __call__(self, component: Component, directory: Path, device: torch.device, dtype: torch.dtype) -> Any:
+        """The module in eval mode on `device`."""
+        ...
+
+
+def read_components(directory: Path) -> tuple[Component, ...]:
+    """What a pipeline consists of, in the order of its model_index.json."""
+    entries: dict[str, Any] = json.loads((directory / INDEX_FILE).read_text(encoding="utf-8"))
+    return tuple(Component(name, *entry) for name, entry in entries.items() if isinstance(entry, list))
+
+
+def from_files(component: Component, directory: Path, device: torch.device, dtype: torch.dtype) -> Any:
+    """LoadWeights from safetensors files."""
+    load = load_encoder if component.is_encoder else load_module
+    return load(component.model_class(), directory / component.name, device, dtype)
+
+
+def without_weights(component: Component, directory: Path) -> Any:
+    """A scheduler or tokenizer; None for a component that the pipeline does without."""
+    if component.library is None:
+        return None
+    return component.model_class().from_pretrained(directory / component.name, local_files_only=True)
