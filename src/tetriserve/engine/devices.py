@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tetriserve.core.errors import ConfigurationError
 
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16", "fp8")
+"""fp8 is bfloat16 with the blocks' matrix products in 8 bits."""
 DEFAULT_CPU_WORKERS = 2
 MAX_DEVICES = 64
 

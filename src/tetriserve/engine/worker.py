@@ -34,6 +34,8 @@ from tetriserve.engine.runner import Runner
 from tetriserve.models.card import ModelCard
 from tetriserve.models.loading import load_model, quiet_libraries
 
+LEAST_CAPABILITY = {"bfloat16": (8, 0), "fp8": (8, 9)}
+
 
 def work(connection: Connection) -> Never:
     """Execute the parent's commands in their order until it goes away."""
@@ -65,10 +67,11 @@ def _start(setup: Setup, connection: Connection) -> Runner | None:
     """Load the model and meet the other ranks; None, and a report, if that fails."""
     try:
         device = torch.device(setup.devices[setup.rank])
-        _configure(device, setup.num_threads)
-        model = load_model(
-            Path(setup.model_dir), device, getattr(torch, setup.dtype), lambda text: _tell(connection, Progress(text))
-        )
+        _configure(device, setup.num_threads, setup.dtype)
+        dtype = torch.bfloat16 if setup.dtype == "fp8" else getattr(torch, setup.dtype)
+        model = load_model(Path(setup.model_dir), device, dtype, lambda text: _tell(connection, Progress(text)))
+        if setup.dtype == "fp8":
+            model.use_8_bits()
         _tell(connection, Progress("joining the other workers"))
         cells = [(_request_of(size, model.card), batch) for size, batch in setup.cells]
         groups = join_groups(setup, device, partial(exchange_room, model, cells))
@@ -98,11 +101,18 @@ def _capture(runner: Runner, cells: Sequence[tuple[Request, int]], report: Calla
         runner.capture(request, batch, block)
 
 
-def _configure(device: torch.device, num_threads: int) -> None:
+def _configure(device: torch.device, num_threads: int, dtype: str) -> None:
+    """Raises ConfigurationError if the device lacks the number format."""
     quiet_libraries()
     torch.set_num_threads(num_threads)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+        found, needed = torch.cuda.get_device_capability(device), LEAST_CAPABILITY.get(dtype, (0, 0))
+        if found < needed:
+            raise ConfigurationError(
+                f"dtype {dtype} needs a GPU of compute capability {needed[0]}.{needed[1]}; "
+                f"{torch.cuda.get_device_name(device)} has {found[0]}.{found[1]}"
+            )
 
 
 def _execute(runner: Runner, commands: "queue.SimpleQueue[Command]", connection: Connection) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tetriserve.models.fused import Modulation, Rotary, Streams
-from tetriserve.models.linear import Linear
+from tetriserve.models.linear import Linear, Mlp
 from tetriserve.models.packed_transformer import (
     PackedTransformer,
     last_norm,
@@ -78,4 +78,5 @@ def _sites(doubles: int, singles: int) -> Iterator[Modulation]:
 def _pack_single(block: Any, after: Modulation) -> SingleBlock:
     out_attention, out_mlp = Linear.of(block.proj_out).split_inputs(block.proj_out.out_features)
     norms = pack_norms(block.attn, joint=False)
-    return SingleBlock(pack_qkv(block.attn), Linear.of(block.proj_mlp), out_attention, out_mlp, norms, after)
+    mlp = Mlp(Linear.of(block.proj_mlp), out_mlp)
+    return SingleBlock(pack_qkv(block.attn), out_attention, mlp, norms, after)

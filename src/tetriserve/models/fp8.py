@@ -4,13 +4,22 @@ Weights are e4m3 with one scale for each output, made once; activations are e4m3
 as they come. Sums are fp32, results the network's own dtype. Needs compute capability 8.9.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tetriserve.models.fused import Quantized, quantize
-from tetriserve.models.linear import Linear
+from tetriserve.models.linear import Linear, Mlp
+from tetriserve.models.transformer_blocks import (
+    Block,
+    ImageAttention,
+    JointBlock,
+    LastJointBlock,
+    SingleBlock,
+    StreamWeights,
+)
 
 ALIGNMENT = 16
 """What inputs and outputs must be multiples of."""
@@ -52,3 +61,38 @@ class Linear8:
     def add_to(self, x: Tensor | Quantized, out: Tensor) -> Tensor:
         """out += x W^T, in place."""
         return out.add_(self(x))
+
+
+@dataclass(frozen=True, slots=True)
+class Mlp8:
+    """An `Mlp` in 8 bits: GELU is part of the pass that quantizes what the second layer gets."""
+
+    up: Linear8
+    down: Linear8
+
+    def __call__(self, x: Tensor | Quantized, out: Tensor | None = None) -> Tensor:
+        """(..., K) -> (..., N), into `out` if given."""
+        return self.down(quantize(self.up(x), gelu=True), out)
+
+    def add_to(self, x: Tensor | Quantized, out: Tensor) -> Tensor:
+        """The same, added to `out` in place."""
+        return out.add_(self(x))
+
+
+def quantized(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """Blocks whose layers are in 8 bits, as far as their widths allow."""
+    return tuple(_converted(block) for block in blocks)
+
+
+def _converted(part: Any) -> Any:
+    """A copy of a block, or of a part of one, with its layers converted."""
+    match part:
+        case Linear():
+            fits = not any(size % ALIGNMENT for size in part.weight.shape)
+            return Linear8.of(part) if fits else part
+        case Mlp():
+            up, down = _converted(part.up), _converted(part.down)
+            return Mlp8(up, down) if isinstance(up, Linear8) and isinstance(down, Linear8) else part
+        case JointBlock() | LastJointBlock() | SingleBlock() | StreamWeights() | ImageAttention():
+            return replace(part, **{f.name: _converted(getattr(part, f.name)) for f in fields(part)})
+    return part

@@ -1,11 +1,44 @@
 """Matrix products with weights: bias and GELU in the product's own epilogue where the library has one."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Protocol, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class Product(Protocol):
+    """A layer in some number format. `entered` tokens are what its `enter` makes of (..., K) of them."""
+
+    @property
+    def weight(self) -> Tensor:
+        """(N, K)."""
+        ...
+
+    def enter(self, x: Tensor) -> Any:
+        """Bring tokens into the format that these products want; once for several products of the same tokens."""
+        ...
+
+    def __call__(self, x: Any, out: Tensor | None = None) -> Tensor:
+        """Tokens, entered or not, -> (..., N), into `out` if given."""
+        ...
+
+    def add_to(self, x: Any, out: Tensor) -> Tensor:
+        """The same, added to `out` in place."""
+        ...
+
+
+class FeedForward(Protocol):
+    """Two layers with GELU (tanh approximation) between them, in some number format."""
+
+    def __call__(self, x: Any, out: Tensor | None = None) -> Tensor:
+        """Tokens, entered or not, -> (..., N), into `out` if given."""
+        ...
+
+    def add_to(self, x: Any, out: Tensor) -> Tensor:
+        """The same, added to `out` in place."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +58,7 @@ class Linear:
         return cls(torch.cat([module.weight.data for module in modules]), torch.cat(biases) if biases else None)
 
     def enter(self, x: Tensor) -> Tensor:
-        """`x` as these products want it; worth asking once for several of them."""
+        """Tokens as they are."""
         return x
 
     def split_inputs(self, first: int) -> tuple["Linear", "Linear"]:
@@ -49,14 +82,25 @@ class Linear:
         out.flatten(0, -2).addmm_(x.flatten(0, -2), self.weight.t())
         return out
 
-    def gelu(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+    def gelu(self, x: Tensor) -> Tensor:
         """GELU (tanh approximation) of the product, which cuBLASLt computes in its epilogue."""
-        if x.is_cuda and self.bias is not None:
-            rows, target = x.flatten(0, -2), None if out is None else out.flatten(0, -2)
-            if target is None:
-                made: Tensor = torch._addmm_activation(self.bias, rows, self.weight.t(), use_gelu=True)
-                return torch.unflatten(made, 0, x.shape[:-1])
-            torch._addmm_activation(self.bias, rows, self.weight.t(), use_gelu=True, out=target)
-            return target.view_as(out) if out is not None else target
-        hidden = F.gelu(F.linear(x, self.weight, self.bias), approximate="tanh")
-        return hidden if out is None else out.copy_(hidden)
+        if not x.is_cuda or self.bias is None:
+            return F.gelu(F.linear(x, self.weight, self.bias), approximate="tanh")
+        rows: Tensor = torch._addmm_activation(self.bias, x.flatten(0, -2), self.weight.t(), use_gelu=True)
+        return torch.unflatten(rows, 0, x.shape[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Mlp:
+    """Implements FeedForward on plain layers; the sum that `add_to` makes needs a `down` without bias."""
+
+    up: Linear
+    down: Linear
+
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """(..., K) -> (..., N), into `out` if given."""
+        return self.down(self.up.gelu(x), out)
+
+    def add_to(self, x: Tensor, out: Tensor) -> Tensor:
+        """The same, added to `out` in place."""
+        return self.down.add_to(self.up.gelu(x), out)

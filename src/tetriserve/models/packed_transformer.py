@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tetriserve.models.attention import JointAttention
 from tetriserve.models.fused import Modulation, QKNorms, Streams
-from tetriserve.models.linear import Linear
+from tetriserve.models.linear import Linear, Mlp
 from tetriserve.models.transformer_blocks import Block, Residual, StreamWeights
 
 Norm = tuple[Streams, Streams]
@@ -89,12 +89,12 @@ def last_norm(start: int) -> Norm:
 
 def pack_image(attn: Any, feed_forward: Any) -> StreamWeights:
     """What image tokens have of a diffusers block."""
-    return StreamWeights(pack_qkv(attn), Linear.of(attn.to_out[0]), *_pack_mlp(feed_forward))
+    return StreamWeights(pack_qkv(attn), Linear.of(attn.to_out[0]), _pack_mlp(feed_forward))
 
 
 def pack_text(attn: Any, feed_forward: Any) -> StreamWeights:
     """What text tokens have of a diffusers block."""
-    return StreamWeights(pack_text_qkv(attn), Linear.of(attn.to_add_out), *_pack_mlp(feed_forward))
+    return StreamWeights(pack_text_qkv(attn), Linear.of(attn.to_add_out), _pack_mlp(feed_forward))
 
 
 def pack_qkv(attn: Any) -> Linear:
@@ -117,5 +117,5 @@ def pack_norms(attn: Any, *, joint: bool = True) -> QKNorms | None:
     return QKNorms(attn.norm_added_q.weight, q, attn.norm_added_k.weight, k, attn.norm_q.eps)
 
 
-def _pack_mlp(feed_forward: Any) -> tuple[Linear, Linear]:
-    return Linear.of(feed_forward.net[0].proj), Linear.of(feed_forward.net[2])
+def _pack_mlp(feed_forward: Any) -> Mlp:
+    return Mlp(Linear.of(feed_forward.net[0].proj), Linear.of(feed_forward.net[2]))

@@ -5,6 +5,7 @@ A model's own file says how prompts are encoded, how its network is packed and c
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from tetriserve.models.adapter import RequestState
 from tetriserve.models.attention import HeadsShape
 from tetriserve.models.card import ModelCard
 from tetriserve.models.flow_match import check_scheduler, linear_schedule
+from tetriserve.models.fp8 import quantized
+from tetriserve.models.packed_transformer import PackedTransformer
 from tetriserve.models.patches import from_patches, to_patches
 from tetriserve.models.program import Prepared, Shape, StepProgram
 from tetriserve.models.prompt import cut_warning
@@ -29,6 +32,8 @@ PATCH = 2
 
 class PatchAdapter(ABC):
     """Most of a ModelAdapter, for a diffusers pipeline whose modules are on their device."""
+
+    _network: PackedTransformer
 
     def __init__(self, pipeline: Any, card: ModelCard, device: torch.device) -> None:
         check_scheduler(pipeline.scheduler)
@@ -76,6 +81,10 @@ class PatchAdapter(ABC):
     def heads(self) -> HeadsShape:
         """The attention heads of the network."""
         return HeadsShape(self._config.num_attention_heads, self._config.attention_head_dim, self._dtype)
+
+    def use_8_bits(self) -> None:
+        """Quantize the blocks' layers."""
+        self._network = replace(self._network, blocks=quantized(self._network.blocks))
 
     def encode(self, request: Request) -> RequestState:
         """Encode the prompt, and the negative one where true CFG needs it, and draw noise from the seed."""

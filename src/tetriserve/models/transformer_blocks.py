@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tetriserve.models.attention import JointAttention
 from tetriserve.models.fused import Modulation, QKNorms, residual_norm_modulate
-from tetriserve.models.linear import Linear
+from tetriserve.models.linear import FeedForward, Product
 
 NORM_EPS = 1e-6
 
@@ -37,10 +37,9 @@ class Residual:
 class StreamWeights:
     """What text tokens or image tokens have of their own in a joint block."""
 
-    qkv: Linear
-    out: Linear
-    up: Linear
-    down: Linear
+    qkv: Product
+    out: Product
+    mlp: FeedForward
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,8 @@ class ImageAttention:
     `before` modulates a norm of its own; `gate` is where its gate stands.
     """
 
-    qkv: Linear
-    out: Linear
+    qkv: Product
+    out: Product
     norms: QKNorms | None
     before: Modulation
     gate: int
@@ -88,11 +87,8 @@ class JointBlock:
         self.text.out(attended[:num_text], out=branch[:num_text])
         self.image.out(attended[num_text:], out=branch[num_text:])
         y = residual.add(branch, self.after_attention)
-        hidden = _wide(y, self.image.up)
-        self.text.up.gelu(y[:num_text], out=hidden[:num_text])
-        self.image.up.gelu(y[num_text:], out=hidden[num_text:])
-        self.text.down(hidden[:num_text], out=branch[:num_text])
-        self.image.down(hidden[num_text:], out=branch[num_text:])
+        self.text.mlp(y[:num_text], out=branch[:num_text])
+        self.image.mlp(y[num_text:], out=branch[num_text:])
         return residual.add(branch, self.after_mlp)
 
 
@@ -100,7 +96,7 @@ class JointBlock:
 class LastJointBlock:
     """A joint block after which text tokens are of no use: the last one of SD3. Fields as in JointBlock."""
 
-    text_qkv: Linear
+    text_qkv: Product
     image: StreamWeights
     norms: QKNorms | None
     after_attention: Modulation
@@ -115,32 +111,31 @@ class LastJointBlock:
         attended = attention(_joint_qkv(y, num_text, self.text_qkv, self.image.qkv), self.norms)
         image = residual.image()
         y = image.add(self.image.out(attended[num_text:]), self.after_attention)
-        return image.add(self.image.down(self.image.up.gelu(y)), self.after_mlp)
+        return image.add(self.image.mlp(y), self.after_mlp)
 
 
 @dataclass(frozen=True, slots=True)
 class SingleBlock:
     """One set of weights for all tokens, attention and MLP side by side: the single block of FLUX."""
 
-    qkv: Linear
-    up: Linear
-    out_attention: Linear
-    out_mlp: Linear
+    qkv: Product
+    out: Product
+    mlp: FeedForward
     norms: QKNorms | None
     after: Modulation
 
     def __call__(self, residual: Residual, y: Tensor, attention: JointAttention) -> Tensor:
         """`y` (n, B, D), the modulated input -> that of the next block."""
-        attended = attention(self.qkv(y), self.norms)
-        branch = self.out_attention(attended)
-        self.out_mlp.add_to(self.up.gelu(y), branch)
+        entered = self.qkv.enter(y)
+        branch = self.out(attention(self.qkv(entered), self.norms))
+        self.mlp.add_to(entered, branch)
         return residual.add(branch, self.after)
 
 
 Block = JointBlock | LastJointBlock | SingleBlock
 
 
-def _joint_qkv(y: Tensor, num_text: int, text: Linear, image: Linear) -> Tensor:
+def _joint_qkv(y: Tensor, num_text: int, text: Product, image: Product) -> Tensor:
     """Projections of (n, B, D) tokens, each stream by its own weights: (n, B, 3·D)."""
     qkv = _wide(y, image)
     text(y[:num_text], out=qkv[:num_text])
@@ -148,6 +143,6 @@ def _joint_qkv(y: Tensor, num_text: int, text: Linear, image: Linear) -> Tensor:
     return qkv
 
 
-def _wide(x: Tensor, linear: Linear) -> Tensor:
+def _wide(x: Tensor, linear: Product) -> Tensor:
     """Room for the output of `linear` for all tokens of `x`."""
     return x.new_empty(*x.shape[:-1], linear.weight.shape[0])
