@@ -137,6 +137,7 @@ class Inner:
 @dataclass(frozen=True)
 class Outer:
     inner: Inner = group(Inner, "inner", table=True)
+    names: tuple[str, ...] = setting(("a", "b"), "names")
     not_a_setting: int = 0
 
 
@@ -145,4 +146,14 @@ def test_values_that_only_fit_together_are_judged_together() -> None:
     assert made.configuration == Outer(Inner(5, 6))
     with pytest.raises(ConfigurationError, match=r"^--inner-low: low is 5, above high, 2"):
         resolve(Outer(), {"inner.low": "5"}, {})
-    assert [one.key for one in declared(Outer)] == ["inner.low", "inner.high"]
+    assert [one.key for one in declared(Outer)] == ["inner.low", "inner.high", "names"]
+
+
+def test_lists_of_strings_have_commas_outside_of_toml(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    made = resolve(Outer(), {"names": "x, y"}, {})
+    path.write_text(as_toml(made.found))
+    assert made.configuration.names == resolve(Outer(), {"config": path}, {}).configuration.names == ("x", "y")
+    with pytest.raises(ConfigurationError, match="must be strings"):
+        path.write_text("names = [1]")
+        resolve(Outer(), {"config": path}, {})

@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 def read_value(setting: Setting, raw: Any, where: str) -> Any:
     """The value. Raises ConfigurationError that says where it stands, what stands there, and what should."""
-    read = setting.declaration.read or READERS[_plain(setting.type)]
     choices = setting.declaration.choices
+    read = setting.declaration.read or (_text if choices else READERS[_plain(setting.type)])
     try:
         value = read(raw)
         if choices and value not in choices:
@@ -27,11 +27,11 @@ def read_value(setting: Setting, raw: Any, where: str) -> Any:
     return value
 
 
-def _plain(annotation: Any) -> type[Any]:
+def _plain(annotation: Any) -> Any:
     """`int` of `int | None`."""
     if isinstance(annotation, types.UnionType):
         (annotation,) = (one for one in get_args(annotation) if one is not type(None))
-    return annotation  # type: ignore[no-any-return]
+    return annotation
 
 
 def _shown(raw: Any) -> str:
@@ -77,11 +77,19 @@ def _exactly(wanted: type[T], raw: Any) -> T:
     return raw
 
 
-READERS: Mapping[type[Any], Callable[[Any], Any]] = {
+def _texts(raw: Any) -> tuple[str, ...]:
+    parts = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("must be strings, as a list or with commas between them")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+READERS: Mapping[Any, Callable[[Any], Any]] = {
     str: _text,
     int: _whole_number,
     float: _number,
     bool: _switch,
     Path: _path,
+    tuple[str, ...]: _texts,
 }
 """By type. A setting of another type brings its own."""

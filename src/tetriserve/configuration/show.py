@@ -38,7 +38,7 @@ def as_argument(setting: Setting, value: Any) -> str | None:
     plain = _plain(setting, value)
     if isinstance(plain, Mapping):
         return ",".join(f"{key}={one}" for key, one in plain.items())
-    if isinstance(plain, list):
+    if isinstance(plain, list | tuple):
         return ",".join(plain)
     return _toml(plain) if isinstance(plain, bool) else None if plain is None else str(plain)
 
@@ -71,7 +71,7 @@ def _toml(value: Any) -> str:
     """What settings hold: switches, numbers, strings, lists and tables of those."""
     if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{json.dumps(key)} = {_toml(one)}' for key, one in value.items())} }}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(_toml(one) for one in value)}]"
     if isinstance(value, float):
         return repr(value)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tetriserve.core.setting import group
 from tetriserve.runtime.config import ServingConfig
-from tetriserve.server.config import ListenConfig
+from tetriserve.server.address import ListenConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,20 @@
-"""`tetriserve bench`: loads on servers that run already."""
+"""`tetriserve bench`: a load on a server, or one step on this machine's GPUs."""
 
 from pathlib import Path
 
 from tetriserve.grammar.laboratory import add_csv_options, add_workload_options
 from tetriserve.grammar.parser import Commands, Parser
+from tetriserve.stepbench.cells import CONTENDERS
+
+STEP_SIZES = "256x256,512x512,1024x1024,2048x2048"
 
 
 def add_bench_command(commands: "Commands[Parser]") -> None:
     """Add the grammar of `bench` and what it can measure."""
-    parser = commands.add_parser("bench", help="measure a running server", description="Measure a running server.")
+    parser = commands.add_parser("bench", help="measure a server under load, or single steps", description="Measure.")
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="WHAT")
     _add_serve(kinds)
+    _add_step(kinds)
 
 
 def _add_serve(kinds: "Commands[Parser]") -> None:
@@ -20,6 +24,7 @@ def _add_serve(kinds: "Commands[Parser]") -> None:
         description="Send a workload to POST /v1/images/generations of a server (this one, vLLM-Omni, SGLang, others), "
         "each request at its own time whatever became of the others. Latency counts from that time.",
     )
+    parser.set_defaults(command="bench_serve")
     _add_server_options(parser)
     group = parser.add_argument_group("results")
     group.add_argument("--name", metavar="TEXT", help="of the run (default: the server's policy, else its model)")
@@ -34,6 +39,20 @@ def _add_serve(kinds: "Commands[Parser]") -> None:
     )
     add_workload_options(parser)
     add_csv_options(parser)
+
+
+def _add_step(kinds: "Commands[Parser]") -> None:
+    parser = kinds.add_parser(
+        "step",
+        help="one denoising step beside other engines, on GPUs",
+        description="Time single steps of FLUX.1-dev with random weights: this engine, diffusers, xDiT, and the floor.",
+    )
+    parser.set_defaults(command="bench_step")
+    parser.add_argument("--sizes", default=STEP_SIZES, metavar="WxH,...", help=f"default {STEP_SIZES}")
+    parser.add_argument("--gpus", default="1", metavar="N,...", help="powers of two (default 1)")
+    parser.add_argument("--contenders", default=",".join(CONTENDERS), metavar="NAME,...", help="default: all")
+    parser.add_argument("--steps", type=int, default=20, metavar="N", help="timed steps of each (default 20)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
 
 
 def _add_server_options(parser: Parser) -> None:

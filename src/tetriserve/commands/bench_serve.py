@@ -1,4 +1,4 @@
-"""`tetriserve bench`."""
+"""`tetriserve bench serve`."""
 
 import argparse
 import asyncio
