@@ -113,7 +113,7 @@ def test_the_same_fault_gets_the_same_words_everywhere() -> None:
 
 
 def test_variables_that_are_no_settings_are_told() -> None:
-    environment = {"TETRISERVE_PROT": "1", "TETRISERVE_CONFIG": "", "HOME": "/"}
+    environment = {"TETRISERVE_PROT": "1", "TETRISERVE_CONFIG": "", "TETRISERVE_PORT": "", "HOME": "/"}
     assert resolve(Configuration(), {}, environment).strange_variables == ("TETRISERVE_PROT",)
 
 

@@ -1,6 +1,6 @@
 """From flags, environment and file to one configuration, and where each value comes from.
 
-A flag wins over a variable, a variable over the file, the file over the default.
+A flag wins over a variable, a variable over the file, the file over the default. An empty variable is none.
 """
 
 import difflib
@@ -87,7 +87,7 @@ def _find(
 ) -> Found:
     if flags.get(one.key) is not None:
         return Found(one, read_value(one, flags[one.key], one.flag), one.flag)
-    if one.variable in environment:
+    if environment.get(one.variable):
         return Found(one, read_value(one, environment[one.variable], one.variable), one.variable)
     if one.key in in_file:
         return Found(one, read_value(one, in_file[one.key], f"{path}: {one.key}"), path)
