@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tetriserve.bench.reply import Reply, read_reply
+from tetriserve.bench.reply import UNFINISHED, Reply, read_reply
 from tetriserve.bench.target import Target
 from tetriserve.core.errors import EngineError
 from tetriserve.workload.trace import TraceEntry
@@ -62,7 +62,7 @@ async def _send(
     except asyncio.CancelledError:
         waited_s = time.monotonic() - intended_s
         if waited_s > entry.slo_s:
-            on_reply(Reply(entry, waited_s, lag_s, "unfinished", "the run was stopped"))
+            on_reply(Reply(entry, waited_s, lag_s, UNFINISHED, "the run was stopped"))
         raise
     on_reply(reply)
     return reply

@@ -12,6 +12,8 @@ from tetriserve.core.outcome import Outcome
 from tetriserve.workload.trace import TraceEntry
 
 MAX_MESSAGE_CHARS = 300
+UNFINISHED = "unfinished"
+"""The code of a request that was past its deadline when the run was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Reply:
     """`latency_s` counts from the intended start, so whatever holds the request up counts, the client included.
 
     `send_lag_s` is the part of it before the client began to send. `code` is None when there is an image, else the
-    HTTP status, or `timeout`, `connection`, `no image`, or `unfinished` when the run was stopped past the deadline.
+    HTTP status, or `timeout`, `connection`, `no image`, or UNFINISHED.
     `report` is our server's own account, empty of another's.
     """
 

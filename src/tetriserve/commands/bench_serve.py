@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tetriserve.bench.client import send_all, warm_up
 from tetriserve.bench.compare import lines, pairs
-from tetriserve.bench.reply import Reply
+from tetriserve.bench.reply import UNFINISHED, Reply
 from tetriserve.bench.result import request_rows, run_row
 from tetriserve.bench.target import ServerInfo, Target, meet
 from tetriserve.commands.bench_options import make_entries, make_target
@@ -41,7 +41,7 @@ def _measure(args: argparse.Namespace) -> None:
         raise ConfigurationError(f"--json {args.json}: not a file in an existing directory")
     replies: list[Reply] = []
     info = asyncio.run(_load(console, args, target, entries, replies))
-    complete = len(replies) == len(entries)
+    complete = len(replies) == len(entries) and all(reply.code != UNFINISHED for reply in replies)
     if not replies:
         console.print("Stopped before any request was answered.")
         sys.exit(INTERRUPTED)
