@@ -55,6 +55,10 @@ def test_flag_variable_and_file_give_the_same(key: str, tmp_path: Path) -> None:
     assert origins == [[one.flag], [one.variable], [str(path)]]
 
 
+def test_no_two_settings_have_one_name() -> None:
+    assert len(set(KEYS)) == len(KEYS)
+
+
 def test_a_flag_wins_over_a_variable_and_that_over_the_file_and_that_over_the_default(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text('port = 1\nhost = "file"\npolicy = "edf"\n[default]\nchunk_s = 1\n')
