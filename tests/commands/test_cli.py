@@ -9,7 +9,7 @@ import tetriserve
 from tetriserve.core.errors import InvalidRequestError
 
 
-def run(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, timeout: float = 150) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tetriserve", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
 
