@@ -4,6 +4,16 @@ from pathlib import Path
 
 import pytest
 
+ENGINE_DIRECTORIES = {"engine", "models", "parity"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests run in one process, where several processes share the work: those that share what is expensive."""
+    for item in items:
+        folder, file = item.path.parent.name, item.path.stem
+        group = "engine" if folder in ENGINE_DIRECTORIES else folder if folder == "server" else f"{folder}/{file}"
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 @pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -6,6 +6,7 @@ import logging
 import sys
 
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError, TetriServeError
+from tetriserve.grammar.bench import add_bench_command
 from tetriserve.grammar.laboratory import add_laboratory_commands
 from tetriserve.grammar.parser import Parser, fail
 from tetriserve.grammar.serving import add_serving_commands
@@ -49,5 +50,6 @@ def build_parser() -> Parser:
     parser.add_argument("--verbose", action="store_true", help="log what is decided and done")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_serving_commands(commands)
+    add_bench_command(commands)
     add_laboratory_commands(commands)
     return parser

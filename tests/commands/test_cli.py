@@ -9,7 +9,7 @@ import tetriserve
 from tetriserve.core.errors import InvalidRequestError
 
 
-def run(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, timeout: float = 150) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tetriserve", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
 
@@ -51,7 +51,8 @@ def test_the_command_line_answers_without_importing_torch() -> None:
         (("serve", "--sizes", "256"), ["256", "WIDTHxHEIGHT"]),
         (("serve", "--slo", "256x256=never"), ["never"]),
         (("serve", "--port", "70000"), ["70000"]),
-        (("serve", "--round-s", "1"), ["--round-s", "tetriserve"]),
+        (("serve", "--tetriserve-round-s", "0"), ["--tetriserve-round-s", "round_s is 0"]),
+        (("serve", "--dtype", "int8"), ["--dtype", "int8", "bfloat16"]),
         (("profile", "--repetitions", "0"), ["0", "3"]),
         (("profile", "--out", "/nowhere/p.json"), ["/nowhere/p.json"]),
         (("demo", "--load", "0"), ["0"]),

@@ -146,8 +146,8 @@ def test_ours_keep_their_colours_in_any_company() -> None:
     ("text", "options", "words"),
     [
         ("{", [], ["cannot read results"]),
-        ("[]", [], ["no results of simulate or sweep"]),
-        ('{"schedules": [{}], "config": {"gpus": 8}}', [], ["not the results", "requests"]),
+        ("[]", [], ["no results of simulate, sweep or bench"]),
+        ('{"schedules": [{}], "config": {"gpus": 8}}', [], ["not the results", "chunks"]),
         ('{"runs": []}', ["--format", "gif"], ["'gif'", "png, svg"]),
         ('{"runs": []}', ["--for-s", "0"], ["--for-s 0"]),
     ],

@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tetriserve.commands.options import check_writable
-from tetriserve.core.errors import ConfigurationError
-from tetriserve.core.size import Size
+from tetriserve.core.errors import ConfigurationError, InvalidRequestError
 from tetriserve.cost.batches import batches_for
 from tetriserve.engine.devices import count_gpus
-from tetriserve.runtime.config import parse_sizes
+from tetriserve.runtime.config import read_sizes
 from tetriserve.stepbench.cells import CONTENDERS, OURS, Measured, StepCell, best_peer
 from tetriserve.stepbench.run import StepRun
 from tetriserve.stepbench.run import run as run_contenders
@@ -45,7 +44,10 @@ def _cells(args: argparse.Namespace) -> list[StepCell]:
     available, wanted = count_gpus(), [int(part) for part in args.gpus.split(",")]
     if not wanted or any(degree < 1 or degree & (degree - 1) or degree > available for degree in wanted):
         raise ConfigurationError(f"--gpus {args.gpus}: powers of two up to the {available} GPUs that are visible")
-    sizes: tuple[Size, ...] = parse_sizes(args.sizes)
+    try:
+        sizes = read_sizes(args.sizes)
+    except InvalidRequestError as error:
+        raise ConfigurationError(f"--sizes: {error}") from error
     return [
         StepCell(size, batch, degree)
         for degree, size in itertools.product(wanted, sizes)

@@ -10,8 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tetriserve.bench.client import Reply, send_all
+from tetriserve.bench.client import send_all
 from tetriserve.bench.contact_sheet import Exhibit, write_contact_sheet
+from tetriserve.bench.reply import Reply
+from tetriserve.bench.target import Target
 from tetriserve.commands.options import serving_config
 from tetriserve.commands.progress import progress_bar
 from tetriserve.core.errors import ConfigurationError, EngineError
@@ -98,10 +100,10 @@ async def _serve_trace(
             progress(len(replied), len(trace), f"{reply.entry.size} {reply.entry.prompt}")
 
         async with serving_in_background(app, listener):
-            replies = await send_all(base_url(listener), trace, on_reply)
+            replies = await send_all(Target(base_url(listener), keep_images=True), trace, on_reply)
     for reply in replies:
         if not reply.ok:
-            raise EngineError(f"request {reply.entry.request_id} failed with status {reply.status}: {reply.error}")
+            raise EngineError(f"request {reply.entry.request_id} failed with {reply.code}: {reply.error}")
     return replies
 
 

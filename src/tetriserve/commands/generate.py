@@ -4,7 +4,7 @@ import argparse
 
 from rich.console import Console
 
-from tetriserve.commands.options import check_writable, model_dir
+from tetriserve.commands.options import check_writable, serving_config
 from tetriserve.commands.progress import progress_bar
 from tetriserve.runtime.local import Pipeline
 
@@ -12,9 +12,10 @@ from tetriserve.runtime.local import Pipeline
 def run(args: argparse.Namespace) -> None:
     """Make the images and say where they are."""
     console = Console(stderr=True)
+    config = serving_config(args)
     check_writable(args.out)
     with progress_bar(console, "Generating") as progress:
-        pipeline = Pipeline(model_dir(args), args.devices, args.dtype, progress)
+        pipeline = Pipeline(config.model_dir, config.devices, config.dtype, progress)
         params = pipeline.params(
             args.prompt,
             size=args.size,

@@ -1,12 +1,16 @@
 """From parsed options to configurations."""
 
 import argparse
+import logging
 import os
-from dataclasses import replace
 from pathlib import Path
 
+from tetriserve.configuration.resolve import Resolved, nearest, resolve
+from tetriserve.configuration.tree import Configuration
 from tetriserve.core.errors import ConfigurationError
-from tetriserve.runtime.config import EMBEDDED_MODEL_DIR, ServingConfig, parse_sizes, parse_slo_table
+from tetriserve.runtime.config import ServingConfig
+
+logger = logging.getLogger(__name__)
 
 
 def check_writable(path: Path) -> None:
@@ -15,20 +19,15 @@ def check_writable(path: Path) -> None:
         raise ConfigurationError(f"--out {path}: not a file in a directory that can be written to")
 
 
-def model_dir(args: argparse.Namespace) -> Path:
-    """The model to load."""
-    return EMBEDDED_MODEL_DIR if args.model is None else Path(args.model)
-
-
-def engine_config(args: argparse.Namespace) -> ServingConfig:
-    """For commands that only run the engine. Raises ConfigurationError."""
-    sizes = None if args.sizes is None else parse_sizes(args.sizes)
-    return ServingConfig(model_dir(args), args.devices, args.dtype, sizes=sizes)
+def resolved(args: argparse.Namespace) -> Resolved[Configuration]:
+    """What flags, environment and file say together. Raises ConfigurationError."""
+    made = resolve(Configuration(), vars(args))
+    variables = [one.setting.variable for one in made.found]
+    for name in made.strange_variables:
+        logger.warning("the environment has %s, which is no setting%s", name, nearest(name, variables))
+    return made
 
 
 def serving_config(args: argparse.Namespace) -> ServingConfig:
-    """For commands that serve. Raises ConfigurationError."""
-    if args.round_s is not None and args.policy != "tetriserve":
-        raise ConfigurationError(f"--round-s {args.round_s:g}: policy {args.policy} has no rounds; tetriserve has")
-    config = replace(engine_config(args), policy=args.policy, round_s=args.round_s, profile=args.profile)
-    return config if args.slo is None else replace(config, slo_table=parse_slo_table(args.slo))
+    """For commands that run a model; what a command has no flag for is read all the same. Raises ConfigurationError."""
+    return resolved(args).configuration.serving

@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,21 +15,45 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+ALL_FORMATS = "png,svg"
+SHOWN_S = 60.0
+"""Seconds of a schedule that a chart shows."""
+
+
 def run(args: argparse.Namespace) -> None:
-    """Draw every chart that each file allows. Raises ConfigurationError without matplotlib."""
+    """Draw every chart that each file allows."""
+    if not 0 < args.for_s < float("inf"):
+        raise ConfigurationError(f"--for-s {args.for_s:g}: must be above 0")
+    console = Console()
+    for path in args.files:
+        draw(console, path, read_results(path), args.out, args.format, args.from_s, args.for_s)
+
+
+def draw(
+    console: Console,
+    path: Path,
+    document: dict[str, Any],
+    directory: Path,
+    formats: str = ALL_FORMATS,
+    from_s: float | None = None,
+    for_s: float = SHOWN_S,
+) -> None:
+    """Draw every chart of a document, named after its `path`, and say where. Raises ConfigurationError."""
+    style = check_drawing()
+    chosen = _formats(formats, style.FORMATS)
+    with style.drawing():
+        for name, figure in _charts(path, document, from_s, for_s):
+            for written in style.save(figure, directory, f"{path.stem}-{name}", chosen):
+                console.print(str(written), highlight=False, soft_wrap=True)
+
+
+def check_drawing() -> ModuleType:
+    """The style of charts. Raises ConfigurationError without matplotlib."""
     try:
         from tetriserve.plots import style  # noqa: PLC0415 matplotlib is optional, and slow to import
     except ImportError as error:
         raise ConfigurationError("charts need matplotlib: pip install 'tetriserve[plots]'") from error
-    formats = _formats(args.format, style.FORMATS)
-    if not 0 < args.for_s < float("inf"):
-        raise ConfigurationError(f"--for-s {args.for_s:g}: must be above 0")
-    console = Console()
-    with style.drawing():
-        for path in args.files:
-            for name, figure in _charts(path, _read(path), args):
-                for written in style.save(figure, args.out, f"{path.stem}-{name}", formats):
-                    console.print(str(written), highlight=False, soft_wrap=True)
+    return style
 
 
 def _formats(text: str, known: tuple[str, ...]) -> list[str]:
@@ -39,24 +64,25 @@ def _formats(text: str, known: tuple[str, ...]) -> list[str]:
     return formats
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_results(path: Path) -> dict[str, Any]:
+    """A file that simulate, sweep or bench wrote. Raises ConfigurationError."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: cannot read results: {error}") from error
     if not isinstance(document, dict) or not {"runs", "means", "schedules"} & document.keys():
-        raise ConfigurationError(f"{path}: holds no results of simulate or sweep")
+        raise ConfigurationError(f"{path}: holds no results of simulate, sweep or bench")
     return document
 
 
-def _charts(path: Path, document: dict[str, Any], args: argparse.Namespace) -> Iterator[tuple[str, "Figure"]]:
+def _charts(path: Path, document: dict[str, Any], from_s: float | None, for_s: float) -> Iterator[tuple[str, "Figure"]]:
     """Names and charts. Raises ConfigurationError for a document that lacks what its kind should hold."""
     try:
         yield from _sweep_charts(document)
         yield from _size_charts(document)
-        yield from _schedule_charts(document, args)
+        yield from _schedule_charts(document, from_s, for_s)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ConfigurationError(f"{path}: not the results of simulate or sweep: {error!r}") from error
+        raise ConfigurationError(f"{path}: not the results of simulate, sweep or bench: {error!r}") from error
 
 
 def _sweep_charts(document: dict[str, Any]) -> Iterator[tuple[str, "Figure"]]:
@@ -75,7 +101,7 @@ def _size_charts(document: dict[str, Any]) -> Iterator[tuple[str, "Figure"]]:
         yield "sizes", figure
 
 
-def _schedule_charts(document: dict[str, Any], args: argparse.Namespace) -> Iterator[tuple[str, "Figure"]]:
+def _schedule_charts(document: dict[str, Any], from_s: float | None, for_s: float) -> Iterator[tuple[str, "Figure"]]:
     from tetriserve.plots.over_time import (  # noqa: PLC0415
         attainment_over_time,
         degrees_over_time,
@@ -83,12 +109,12 @@ def _schedule_charts(document: dict[str, Any], args: argparse.Namespace) -> Iter
     )
     from tetriserve.plots.tetris import Window, busiest, tetris  # noqa: PLC0415
 
-    if "schedules" in document:
-        schedules, num_devices = document["schedules"], document["config"]["gpus"]
-        window = busiest(schedules[0], args.for_s)
-        if args.from_s is not None:
-            window = Window(args.from_s, args.from_s + args.for_s)
-        yield "schedule", tetris(schedules, num_devices, window)
+    schedules = document.get("schedules", ())
+    whole = [schedule for schedule in schedules if schedule["chunks"]]  # a client of a server sees no chunks
+    if whole:
+        window = busiest(whole[0], for_s) if from_s is None else Window(from_s, from_s + for_s)
+        yield "schedule", tetris(whole, document["config"]["gpus"], window)
+        yield "degrees-over-time", degrees_over_time(whole)
+    if schedules:
         yield "sar-over-time", attainment_over_time(schedules)
-        yield "degrees-over-time", degrees_over_time(schedules)
         yield "latency", latency_distribution(schedules)

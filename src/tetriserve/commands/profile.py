@@ -6,7 +6,7 @@ import asyncio
 from rich.console import Console
 from rich.table import Table
 
-from tetriserve.commands.options import check_writable, engine_config
+from tetriserve.commands.options import check_writable, serving_config
 from tetriserve.commands.progress import progress_bar
 from tetriserve.core.blocks import degrees
 from tetriserve.core.errors import ConfigurationError
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
         check_writable(args.out)
     console = Console()
     with progress_bar(console, "Profiling") as progress:
-        profile, path = asyncio.run(measure_and_store(engine_config(args), progress, args.repetitions))
+        profile, path = asyncio.run(measure_and_store(serving_config(args), progress, args.repetitions))
     console.print(_table(profile))
     console.print(f"stored in {path}", highlight=False, soft_wrap=True)
     if args.out is not None:

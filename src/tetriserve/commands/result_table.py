@@ -14,7 +14,7 @@ def result_table(document: dict[str, Any]) -> Table:
     table = Table(title=title, caption=_bounds(document), box=None, padding=(0, 0, 0, 1), pad_edge=False)
     sizes = list(document["runs"][0]["by_size"])
     table.add_column("\npolicy", no_wrap=True)
-    headings = ("met\nall", *(f"\n{_short(size)}" for size in sizes), "mean\ns", "p50\ns", "p99\ns")
+    headings = ("met\nall", *(f"\n{short_size(size)}" for size in sizes), "mean\ns", "p50\ns", "p99\ns")
     for heading in (*headings, "GPU s\n/image", "GPU\nuse", "plan ms\np99"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in document["runs"]:
@@ -27,11 +27,11 @@ def _cells(row: dict[str, Any], sizes: list[str]) -> list[str]:
     return [
         row["policy"],
         f"[bold]{row['sar']:.3f}[/]",
-        *(_number(row["by_size"].get(size, {}).get("sar")) for size in sizes),
-        *(_number(row[name]) for name in LATENCIES),
-        _number(row["gpu_seconds_per_image"]),
+        *(number(row["by_size"].get(size, {}).get("sar")) for size in sizes),
+        *(number(row[name]) for name in LATENCIES),
+        number(row["gpu_seconds_per_image"]),
         f"{row['gpu_utilization']:.0%}",
-        _number(decision_ms),
+        number(decision_ms),
     ]
 
 
@@ -45,10 +45,12 @@ def _bounds(document: dict[str, Any]) -> str | None:
     return "\n".join(lines) or None
 
 
-def _short(size: str) -> str:
+def short_size(size: str) -> str:
+    """`1024²` for 1024x1024."""
     width, _, height = size.partition("x")
     return f"{width}²" if width == height else size
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def number(value: float | None, digits: int = 2) -> str:
+    """A dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -5,7 +5,7 @@ import asyncio
 
 from rich.console import Console
 
-from tetriserve.commands.options import serving_config
+from tetriserve.commands.options import resolved
 from tetriserve.commands.progress import progress_bar
 from tetriserve.runtime.launch import loaded_model
 from tetriserve.runtime.service import Service
@@ -20,8 +20,9 @@ def run(args: argparse.Namespace) -> None:
 
 async def _serve(args: argparse.Namespace) -> None:
     console = Console(stderr=True)
-    config = serving_config(args)
-    with bind(args.host, args.port) as listener, progress_bar(console, "Starting") as progress:
+    configuration = resolved(args).configuration
+    config, listen = configuration.serving, configuration.listen
+    with bind(listen.host, listen.port) as listener, progress_bar(console, "Starting") as progress:
         async with loaded_model(config, progress) as model:
             service = model.service(config)
             greeting = _greeting(service, base_url(listener))

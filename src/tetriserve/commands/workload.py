@@ -17,7 +17,7 @@ ALL = sys.maxsize
 
 def run(args: argparse.Namespace) -> None:
     """Write the trace."""
-    entries = make_workload(args) if args.csv is None else _from_csv(args)
+    entries = made_or_csv_workload(args)
     if args.out is None:
         sys.stdout.write(to_json_lines(entries))
         return
@@ -25,6 +25,11 @@ def run(args: argparse.Namespace) -> None:
         write_trace(args.out, entries)
     except OSError as error:
         raise ConfigurationError(f"--out {args.out}: cannot write: {error}") from error
+
+
+def made_or_csv_workload(args: argparse.Namespace) -> tuple[TraceEntry, ...]:
+    """Made up, or with the arrivals of a CSV file. Raises ConfigurationError."""
+    return make_workload(args) if args.csv is None else _from_csv(args)
 
 
 def make_workload(args: argparse.Namespace) -> tuple[TraceEntry, ...]:

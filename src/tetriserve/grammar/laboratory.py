@@ -20,22 +20,8 @@ def _add_workload(commands: "Commands[Parser]") -> None:
         description="Write requests as JSON Lines: made up from a seed, or with the arrivals of a CSV file.",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
-    _add_workload_options(parser)
-    group = parser.add_argument_group(
-        "arrivals from a CSV file",
-        "Each row is a request. What has no column comes from the options above; --rate stretches time to that mean. "
-        "Alibaba's GenAI trace: --csv lora_request_trace.csv --arrival-column gmt_create "
-        "--steps-column num_inference_steps --where predict_type=TXT_2_IMG",
-    )
-    group.add_argument("--csv", type=Path, metavar="FILE", help="read arrivals from here")
-    group.add_argument("--arrival-column", default="arrival_s", metavar="NAME", help="a number or an ISO date and time")
-    group.add_argument("--time-unit", default="s", choices=("s", "ms", "us"), help="of arrivals that are numbers")
-    group.add_argument("--size-column", metavar="NAME", help="WIDTHxHEIGHT")
-    group.add_argument("--width-column", metavar="NAME", help="pixels")
-    group.add_argument("--height-column", metavar="NAME", help="pixels")
-    group.add_argument("--steps-column", metavar="NAME", help="denoising steps")
-    group.add_argument("--prompt-column", metavar="NAME", help="prompt")
-    group.add_argument("--where", action="append", default=[], metavar="NAME=VALUE", help="only such rows; repeatable")
+    add_workload_options(parser)
+    add_csv_options(parser)
 
 
 def _add_simulate(commands: "Commands[Parser]") -> None:
@@ -49,7 +35,7 @@ def _add_simulate(commands: "Commands[Parser]") -> None:
     parser.add_argument("--trace", type=Path, metavar="FILE", help="requests (default: made up, see below)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--schedule", type=Path, metavar="FILE", help="write every request and chunk here, for plot")
-    _add_workload_options(parser)
+    add_workload_options(parser)
     _add_fault_options(parser)
     _add_bound_options(parser)
 
@@ -83,9 +69,10 @@ def _add_plot(commands: "Commands[Parser]") -> None:
         "plot",
         help="draw charts of results",
         description="Draw what the files hold. Of a sweep: SLO attainment against SLO scale and against rate, and by "
-        "size. Of simulate --schedule: the schedule itself, attainment over time, latencies, degrees over time, sizes.",
+        "size. Of simulate --schedule: the schedule itself, attainment over time, latencies, degrees over time, sizes. "
+        "Of bench: attainment over time, latencies, sizes.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON of sweep or of simulate --schedule")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON of sweep, simulate --schedule, bench")
     parser.add_argument("--out", type=Path, default=Path("charts"), metavar="DIR", help="default: charts")
     parser.add_argument("--format", default="png,svg", metavar="EXT,...", help="png, svg or both (default both)")
     parser.add_argument("--from-s", type=float, metavar="S", help="the schedule: first second shown (default: busiest)")
@@ -119,7 +106,27 @@ def _add_machine_options(parser: Parser) -> None:
     )
 
 
-def _add_workload_options(parser: Parser) -> None:
+def add_csv_options(parser: Parser) -> None:
+    """Arrivals that come from a file."""
+    group = parser.add_argument_group(
+        "arrivals from a CSV file",
+        "Each row is a request. What has no column comes from the options above; --rate stretches time to that mean. "
+        "Alibaba's GenAI trace: --csv lora_request_trace.csv --arrival-column gmt_create "
+        "--steps-column num_inference_steps --where predict_type=TXT_2_IMG",
+    )
+    group.add_argument("--csv", type=Path, metavar="FILE", help="read arrivals from here")
+    group.add_argument("--arrival-column", default="arrival_s", metavar="NAME", help="a number or an ISO date and time")
+    group.add_argument("--time-unit", default="s", choices=("s", "ms", "us"), help="of arrivals that are numbers")
+    group.add_argument("--size-column", metavar="NAME", help="WIDTHxHEIGHT")
+    group.add_argument("--width-column", metavar="NAME", help="pixels")
+    group.add_argument("--height-column", metavar="NAME", help="pixels")
+    group.add_argument("--steps-column", metavar="NAME", help="denoising steps")
+    group.add_argument("--prompt-column", metavar="NAME", help="prompt")
+    group.add_argument("--where", action="append", default=[], metavar="NAME=VALUE", help="only such rows; repeatable")
+
+
+def add_workload_options(parser: Parser) -> None:
+    """A workload that is made up from a seed."""
     group = parser.add_argument_group("workload")
     group.add_argument(
         "--mix",

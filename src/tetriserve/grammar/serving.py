@@ -1,8 +1,9 @@
-"""Commands that run a model: generate, serve, demo, profile."""
+"""Commands that run a model, and their settings: generate, serve, demo, profile, config."""
 
 from pathlib import Path
 
 from tetriserve.grammar.parser import Commands, Parser
+from tetriserve.grammar.settings import add_settings
 
 
 def add_serving_commands(commands: "Commands[Parser]") -> None:
@@ -11,6 +12,7 @@ def add_serving_commands(commands: "Commands[Parser]") -> None:
     _add_serve(commands)
     _add_demo(commands)
     _add_profile(commands)
+    _add_config(commands)
 
 
 def _add_generate(commands: "Commands[Parser]") -> None:
@@ -25,7 +27,7 @@ def _add_generate(commands: "Commands[Parser]") -> None:
     parser.add_argument("--negative-prompt", default="", metavar="TEXT", help="what to avoid")
     parser.add_argument("-n", type=int, default=1, metavar="N", help="images, with seeds SEED, SEED+1, ... (default 1)")
     parser.add_argument("--out", type=Path, default=Path("image.png"), metavar="FILE", help="default: image.png")
-    _add_engine_options(parser, default_devices="one GPU, else cpu:1")
+    add_settings(parser, "model", "devices", "dtype")
 
 
 def _add_serve(commands: "Commands[Parser]") -> None:
@@ -34,9 +36,7 @@ def _add_serve(commands: "Commands[Parser]") -> None:
         help="start the HTTP server",
         description="Serve POST /v1/images/generations in the OpenAI shape; `slo_ms` in the body is the deadline.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes any free port (default 8000)")
-    _add_serving_options(parser)
+    add_settings(parser)
 
 
 def _add_demo(commands: "Commands[Parser]") -> None:
@@ -52,7 +52,7 @@ def _add_demo(commands: "Commands[Parser]") -> None:
         "--load", type=float, default=0.8, metavar="X", help="offered work over the machine's capacity (default 0.8)"
     )
     parser.add_argument("--compare", action="store_true", help="also serve it with the other policies")
-    _add_serving_options(parser)
+    add_settings(parser, without=("host", "port"))
 
 
 def _add_profile(commands: "Commands[Parser]") -> None:
@@ -64,54 +64,15 @@ def _add_profile(commands: "Commands[Parser]") -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON here")
     parser.add_argument("--repetitions", type=int, default=10, metavar="N", help="chunks per cell (default 10)")
-    _add_engine_options(parser)
-    _add_sizes_option(parser)
+    add_settings(parser, "model", "devices", "dtype", "sizes")
 
 
-def _add_engine_options(parser: Parser, default_devices: str = "all GPUs, else cpu:2") -> None:
-    group = parser.add_argument_group("model and devices")
-    group.add_argument(
-        "--model", metavar="DIR", help="a directory in the diffusers layout (default: the embedded model)"
+def _add_config(commands: "Commands[Parser]") -> None:
+    parser = commands.add_parser(
+        "config",
+        help="show all settings and where each comes from",
+        description="Print what `serve` with the same options would use, as a TOML file that --config can read, with "
+        "the origin of each value. A flag wins over a variable, a variable over the file.",
     )
-    group.add_argument(
-        "--devices",
-        default="auto",
-        metavar="KIND[:N]",
-        help=f"cpu:N or cuda or cuda:N (default: {default_devices})",
-    )
-    group.add_argument(
-        "--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="default: bfloat16 on GPUs"
-    )
-
-
-def _add_serving_options(parser: Parser) -> None:
-    _add_engine_options(parser)
-    _add_sizes_option(parser)
-    group = parser.add_argument_group("scheduling")
-    group.add_argument(
-        "--policy",
-        default="default",
-        help="default (ours), tetriserve (the paper's), edf, rssp, fixed-spK with K = 1, 2, 4, 8, others in "
-        "docs/policies.md, or your own as package.module:factory (default: default)",
-    )
-    group.add_argument(
-        "--round-s",
-        type=float,
-        metavar="S",
-        help="tetriserve's round (default: five steps of the largest size)",
-    )
-    group.add_argument(
-        "--slo",
-        metavar="WxH=S,...",
-        help="deadlines in seconds of requests that name none, interpolated in between, and never less than 1.5 times "
-        "the fastest possible (default: 256x256=1.5,512x512=2,1024x1024=3,2048x2048=5)",
-    )
-    group.add_argument(
-        "--profile", type=Path, metavar="FILE", help="step times (default: the stored ones, or measured at start)"
-    )
-
-
-def _add_sizes_option(parser: Parser) -> None:
-    parser.add_argument(
-        "--sizes", metavar="WxH,...", help="sizes to measure; the largest is the limit (default: the model's own)"
-    )
+    parser.add_argument("--reference", action="store_true", help="print what can be set, as in docs/configuration.md")
+    add_settings(parser)

@@ -1,55 +1,106 @@
 """What an operator chooses before a service starts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError
 from tetriserve.core.params import MAX_SLO_S
+from tetriserve.core.setting import group, setting
 from tetriserve.core.size import Size
 from tetriserve.cost.deadline import PAPER_SLO_S
+from tetriserve.engine.devices import DTYPES
 from tetriserve.models.card import ModelCard
+from tetriserve.scheduler.config import SchedulerConfig
 
 EMBEDDED_MODEL_DIR = Path(__file__).parent.parent / "embedded"
 
 
+def read_sizes(raw: Any) -> tuple[Size, ...]:
+    """Read `256x256,512x512`, or a list of such sizes. Raises ValueError, InvalidRequestError."""
+    parts = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts) or not parts:
+        raise ValueError("must be sizes like 256x256,512x512")
+    return tuple(Size.parse(part.strip()) for part in parts)
+
+
+def read_slo_table(raw: Any) -> dict[Size, float]:
+    """Read `256x256=1.5,1024x1024=3`, or a table of that; seconds. Raises ValueError, InvalidRequestError."""
+    pairs = dict(part.partition("=")[::2] for part in raw.split(",")) if isinstance(raw, str) else raw
+    if not isinstance(pairs, dict) or not pairs:
+        raise ValueError("must be deadlines by size, like 256x256=1.5,1024x1024=3 or a table of these")
+    return {Size.parse(size.strip()): _seconds(slo_s) for size, slo_s in pairs.items()}
+
+
+def _seconds(raw: Any) -> float:
+    try:
+        value = float(raw)
+    except (TypeError, ValueError):
+        value = 0.0
+    if not 0 < value <= MAX_SLO_S:
+        raise ValueError(f"seconds are {raw!r}, must be above 0 and at most {MAX_SLO_S:g}")
+    return value
+
+
+def _write_sizes(sizes: tuple[Size, ...]) -> list[str]:
+    return [str(size) for size in sizes]
+
+
+def _write_slo_table(table: Mapping[Size, float]) -> dict[str, float]:
+    return {str(size): slo_s for size, slo_s in table.items()}
+
+
+def _write_model_dir(path: Path) -> str | None:
+    return None if path == EMBEDDED_MODEL_DIR else str(path)
+
+
 @dataclass(frozen=True, slots=True)
 class ServingConfig:
-    """`sizes` are measured at start, the largest is the limit; None: the model decides. See `cli` for the rest."""
+    """What is served, on what, and how it is scheduled."""
 
-    model_dir: Path = EMBEDDED_MODEL_DIR
-    devices: str = "auto"
-    dtype: str = "auto"
-    policy: str = "default"
-    sizes: tuple[Size, ...] | None = None
-    round_s: float | None = None
-    profile: Path | None = None
-    slo_table: Mapping[Size, float] = field(default_factory=lambda: PAPER_SLO_S)
+    model_dir: Path = setting(
+        EMBEDDED_MODEL_DIR,
+        "a directory in the diffusers layout (default: the embedded model)",
+        name="model",
+        metavar="DIR",
+        write=_write_model_dir,
+    )
+    devices: str = setting("auto", "cpu:N or cuda or cuda:N; auto is all GPUs, else cpu:2", metavar="KIND[:N]")
+    dtype: str = setting(
+        "auto", "number format; auto is float32 on CPUs and bfloat16 on GPUs", choices=("auto", *DTYPES)
+    )
+    sizes: tuple[Size, ...] | None = setting(
+        None,
+        "sizes to measure; the largest is the limit (default: the model's own)",
+        metavar="WxH,...",
+        read=read_sizes,
+        write=_write_sizes,
+    )
+    profile: Path | None = setting(
+        None, "step times (default: the stored ones, or measured at start)", metavar="FILE", write=str
+    )
+    slo_table: Mapping[Size, float] = setting(
+        PAPER_SLO_S,
+        "deadlines in seconds of requests that name none, interpolated in between, and never less than 1.5 times "
+        "the fastest possible",
+        name="slo",
+        metavar="WxH=S,...",
+        read=read_slo_table,
+        write=_write_slo_table,
+    )
+    policy: str = setting(
+        "default",
+        "default (ours), tetriserve (the paper's), edf, rssp, fixed-sp1, -sp2, -sp4, -sp8, others in "
+        "docs/policies.md, or your own as package.module:factory",
+        metavar="NAME",
+    )
+    scheduler: SchedulerConfig = group(SchedulerConfig, "scheduling")
 
     def sizes_for(self, card: ModelCard) -> tuple[Size, ...]:
         """The configured sizes, or the model's own, smallest first. Raises ConfigurationError for one it can't make."""
         try:
             sizes = [card.check_side(size) for size in self.sizes or card.sizes]
         except InvalidRequestError as error:
-            raise ConfigurationError(f"--sizes: {error}") from error
+            raise ConfigurationError(f"sizes: {error}") from error
         return tuple(sorted(sizes, key=lambda size: (size.num_tokens, size)))
-
-
-def parse_sizes(text: str) -> tuple[Size, ...]:
-    """Read `256x256,512x512`. Raises ConfigurationError."""
-    try:
-        return tuple(Size.parse(part.strip()) for part in text.split(","))
-    except InvalidRequestError as error:
-        raise ConfigurationError(f"--sizes: {error}") from error
-
-
-def parse_slo_table(text: str) -> dict[Size, float]:
-    """Read `256x256=1.5,1024x1024=3`, in seconds. Raises ConfigurationError."""
-    try:
-        pairs = [part.split("=") for part in text.split(",")]
-        table = {Size.parse(size.strip()): float(slo_s) for size, slo_s in pairs}
-    except (InvalidRequestError, ValueError) as error:
-        raise ConfigurationError(f"--slo {text!r}: expected WxH=SECONDS,...: {error}") from error
-    if not all(0 < slo_s <= MAX_SLO_S for slo_s in table.values()):
-        raise ConfigurationError(f"--slo {text!r}: seconds must be above 0 and at most {MAX_SLO_S:g}")
-    return table

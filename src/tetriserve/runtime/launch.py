@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tetriserve.core.blocks import degrees
@@ -22,7 +22,6 @@ from tetriserve.runtime.menu import Menu
 from tetriserve.runtime.profiler import Machine, Profiler
 from tetriserve.runtime.runtime import Runtime
 from tetriserve.runtime.service import Service
-from tetriserve.scheduler.config import SchedulerConfig, TetriServeConfig
 from tetriserve.scheduler.policies import make_policy
 from tetriserve.scheduler.scheduler import Scheduler
 
@@ -59,9 +58,8 @@ class LoadedModel:
         """A fresh scheduler and runtime that from now on get the workers' events. Raises ConfigurationError."""
         num_devices = self.executor.num_devices
         cost = CostModel(self.profile, num_devices)
-        settings = SchedulerConfig(
-            tetriserve=TetriServeConfig(round_s=config.round_s, largest_size=self.menu.sizes[-1])
-        )
+        tetriserve = replace(config.scheduler.tetriserve, largest_size=self.menu.sizes[-1])
+        settings = replace(config.scheduler, tetriserve=tetriserve)
         scheduler = Scheduler(make_policy(config.policy, cost, num_devices, settings), cost, num_devices, settings)
         runtime = Runtime(scheduler, self.executor)
         self.mailbox.listener = runtime.handle

@@ -1,8 +1,9 @@
 """What an operator can set about scheduling."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tetriserve.core.errors import ConfigurationError
+from tetriserve.core.setting import group, setting
 from tetriserve.core.size import Size
 
 
@@ -18,14 +19,14 @@ class TetriServeConfig:
     `slip` is the share of a round by which a device may be late and still take part in it.
     """
 
-    step_granularity: int = 5
-    round_s: float | None = None
+    step_granularity: int = setting(5, "length of a round in steps of the largest size at its fastest", metavar="N")
+    round_s: float | None = setting(None, "length of a round in seconds, instead of in steps", metavar="S")
     largest_size: Size | None = None
-    placement: bool = True
-    elastic: bool = True
-    backfill: bool = True
-    batching: bool = True
-    slip: float = 0.05
+    placement: bool = setting(True, "keep a request's devices from round to round")
+    elastic: bool = setting(True, "give idle devices to those who gain most")
+    backfill: bool = setting(True, "let devices that are idle inside a round take steps that end with it")
+    batching: bool = setting(True, "let requests of one size share chunks where that saves GPU time")
+    slip: float = setting(0.05, "share of a round by which a device may be late and still take part", metavar="X")
 
     def __post_init__(self) -> None:
         if self.step_granularity < 1:
@@ -47,12 +48,12 @@ class DefaultConfig:
     that saves GPU time while somebody waits.
     """
 
-    chunk_s: float = 0.12
-    window_s: float = 0.3
-    num_ahead: int = 8
-    idle_step_s: float = 0.3
-    slip_s: float = 0.01
-    batching: bool = True
+    chunk_s: float = setting(0.12, "a chunk takes as many steps as fit into it, at least one", metavar="S")
+    window_s: float = setting(0.3, "what is free within it is planned with as if it were free now", metavar="S")
+    num_ahead: int = setting(8, "so many requests are looked at together", metavar="N")
+    idle_step_s: float = setting(0.3, "longest step of who only gets idle devices, if it has shorter ones", metavar="S")
+    slip_s: float = setting(0.01, "by so much may such steps be late for who waits for the devices", metavar="S")
+    batching: bool = setting(True, "let requests of one size share chunks where that saves GPU time")
 
     def __post_init__(self) -> None:
         for name in ("chunk_s", "window_s", "idle_step_s", "slip_s"):
@@ -70,10 +71,10 @@ class SchedulerConfig:
     the scheduler. `max_losses`: a request that was running in this many losses of workers is failed.
     """
 
-    ahead_s: float = 0.005
-    max_losses: int = 3
-    tetriserve: TetriServeConfig = field(default_factory=TetriServeConfig)
-    default: DefaultConfig = field(default_factory=DefaultConfig)
+    ahead_s: float = setting(0.005, "how long before devices become free the next chunks are committed", metavar="S")
+    max_losses: int = setting(3, "a request that ran in so many losses of workers is failed", metavar="N")
+    tetriserve: TetriServeConfig = group(TetriServeConfig, "policy tetriserve", table=True)
+    default: DefaultConfig = group(DefaultConfig, "policy default", table=True)
 
     def __post_init__(self) -> None:
         if not 0 <= self.ahead_s < float("inf"):

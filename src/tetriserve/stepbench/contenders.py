@@ -59,8 +59,8 @@ class TetriServe:
     """Ours: the engine's own adapter and solver, with everything that a chunk of one step costs."""
 
     def __init__(self, device: torch.device, group: SequenceGroup) -> None:
-        scheduler: Any = FlowMatchEulerDiscreteScheduler(shift=3.0)  # type: ignore[no-untyped-call]
-        pipeline: Any = FluxPipeline(scheduler, None, None, None, None, None, flux(device))  # type: ignore[no-untyped-call]
+        scheduler: Any = FlowMatchEulerDiscreteScheduler(shift=3.0)
+        pipeline: Any = FluxPipeline(scheduler, None, None, None, None, None, flux(device))
         self._adapter = FluxAdapter(pipeline, CARD, device)
         self._denoiser = Denoiser(self._adapter)
         self._group = group
@@ -83,7 +83,7 @@ class Diffusers:
         self._transformer = transformer
         self._device: torch.device = transformer.device
         if degree > 1:
-            parallel: Any = ContextParallelConfig(ulysses_degree=degree)  # type: ignore[no-untyped-call]
+            parallel: Any = ContextParallelConfig(ulysses_degree=degree)
             transformer.enable_parallelism(config=parallel)
         if compiled:
             torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
