@@ -6,7 +6,8 @@ from tetriserve.scheduler.view import Plan, View
 
 def check_plan(plan: Plan, view: View) -> None:
     """Raises AssertionError if the plan breaks a rule that the executor or the cost model relies on."""
-    requests = {request.request_id: request for request in view.requests}
+    found = {id_: view.pending.find(id_) for assignment in plan.assignments for id_ in assignment.request_ids}
+    requests = {id_: request for id_, request in found.items() if request is not None}
     booked: set[int] = set()
     planned: set[str] = set()
     for assignment in plan.assignments:
