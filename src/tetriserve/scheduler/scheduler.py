@@ -122,11 +122,10 @@ class Scheduler:
 
     def _plan(self, now_s: float) -> tuple[Command, ...]:
         self._wake_s = None
-        if not self._pending:
-            return ()
+        look_s = self._next_look_s(now_s)
+        if look_s is None or look_s > now_s:
+            return self._ask_for_tick(look_s)
         view = self._view(now_s)
-        if not view.available() and (self._wish_s is None or now_s < self._wish_s):
-            return self._ask_for_tick(self._next_look_s(now_s))
         plan, self._memory = self._policy(view, self._memory)
         self._wish_s = plan.wake_s
         try:
@@ -143,7 +142,6 @@ class Scheduler:
         return (*submit, *self._ask_for_tick(wake_s))
 
     def _view(self, now_s: float) -> View:
-        self._timeline.predict(now_s)
         self._pending.look(now_s)
         return View(
             now_s=now_s,
@@ -175,16 +173,11 @@ class Scheduler:
         now_s: float,
         num_steps: int = 0,
     ) -> Chunk:
-        chunk = Chunk(
-            chunk_id=self._next_chunk_id,
-            stage=stage,
-            request_ids=tuple([tracked.request.request_id for tracked in batch]),
-            devices=devices,
-            first_steps=tuple([tracked.committed_steps for tracked in batch]) if stage is Stage.DENOISE else (),
-            num_steps=num_steps,
-        )
+        ids = tuple([tracked.request.request_id for tracked in batch])
+        first_steps = tuple([tracked.committed_steps for tracked in batch]) if stage is Stage.DENOISE else ()
+        chunk = Chunk(self._next_chunk_id, stage, ids, devices, first_steps, num_steps)
         self._next_chunk_id += 1
-        moved = any(tracked.devices not in ((), devices) for tracked in batch)
+        moved = any([tracked.devices not in ((), devices) for tracked in batch])
         self._timeline.add(chunk, self._cost.chunk_s(chunk, batch[0].request.size, moved), now_s)
         for tracked in batch:
             if stage is not Stage.DECODE:
@@ -193,7 +186,7 @@ class Scheduler:
         return chunk
 
     def _next_look_s(self, now_s: float) -> float | None:
-        """When there is something to plan: now, if a device is available, or as soon as one is."""
+        """When to plan: now, if somebody is pending and a device available, or as soon as one is."""
         if not self._pending:
             return None
         self._timeline.predict(now_s)
@@ -202,7 +195,7 @@ class Scheduler:
         return self._next_free_s(now_s)
 
     def _next_free_s(self, now_s: float) -> float | None:
-        """When to plan next: at the policy's wish, or `ahead_s` before the next device becomes free."""
+        """At the policy's wish, or `ahead_s` before the next device becomes free; who is free now, does not count."""
         if not self._pending:
             return None
         ahead_s = self._config.ahead_s

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from itertools import compress
 
 from tetriserve.core.chunk import Chunk, Stage
 
@@ -106,12 +107,11 @@ class Timeline:
 
     def is_any_free(self, by_s: float) -> bool:
         """Whether an open device is free by then."""
-        return any([end_s <= by_s and is_open for end_s, is_open in zip(self._free_s, self._is_open, strict=True)])
+        return any(map(by_s.__ge__, compress(self._free_s, self._is_open)))
 
     def next_free_s(self, after_s: float) -> float:
         """When the next open device is free that is not free by then; infinity if there is none."""
-        later = [end_s for end_s, is_open in zip(self._free_s, self._is_open, strict=True) if is_open and end_s > after_s]
-        return min(later, default=float("inf"))
+        return min(filter(after_s.__lt__, compress(self._free_s, self._is_open)), default=float("inf"))
 
     def ready_s(self, request_id: str) -> float:
         """When the last chunk in flight of a request ends."""

@@ -86,14 +86,7 @@ class View:
 
     def available(self, by_s: float | None = None) -> tuple[int, ...]:
         """Open devices that are free by `by_s`; without it, within `ahead_s` from now."""
-        return self._available_soon if by_s is None else self._available(by_s)
-
-    @cached_property
-    def _available_soon(self) -> tuple[int, ...]:
-        return self._available(self.now_s + self.ahead_s)
-
-    def _available(self, by_s: float) -> tuple[int, ...]:
-        limit_s = by_s + TOLERANCE_S
+        limit_s = (self.now_s + self.ahead_s if by_s is None else by_s) + TOLERANCE_S
         return tuple([d for d, free_s in enumerate(self.free_s) if free_s <= limit_s and self.open[d]])
 
 

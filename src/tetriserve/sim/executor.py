@@ -109,8 +109,9 @@ class SimulatedExecutor:
         chunk = run.chunk
         if chunk.stage is not Stage.DENOISE:
             return self._cost.chunk_s(chunk, run.requests[0].size)
-        moved = any(self._blocks.get(id_, chunk.devices) != chunk.devices for id_ in chunk.request_ids)
+        moved = False
         for request_id in chunk.request_ids:
+            moved |= self._blocks.get(request_id, chunk.devices) != chunk.devices
             self._blocks[request_id] = chunk.devices
         planned_s = self._cost.chunk_s(chunk, run.requests[0].size, moved)
         if self._faults.noise_cv == 0:
@@ -133,7 +134,7 @@ class SimulatedExecutor:
         for head in heads:
             if head.num_waits == 0 and head.started_s is None:
                 self._start(head)
-        failed = tuple(id_ for id_ in chunk.request_ids if id_ in self._faults.failing_ids)
+        failed = tuple([id_ for id_ in chunk.request_ids if id_ in self._faults.failing_ids])
         if failed:
             message = "simulated failure"
             self._deliver(ChunkFailed(chunk.chunk_id, run.started_s, now_s, failed, "engine_error", message))

@@ -4,10 +4,10 @@ A machine is planned in cells as large as the largest degree, since no request c
 is one cell. See docs/policies.md for the reasons and for what was tried.
 """
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import filterfalse
 
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
@@ -82,16 +82,16 @@ def _queue(ready: Sequence[RequestView], view: View, rules: Rules, num_boards: i
     most = num_boards * rules.config.num_ahead
     on_time, late = view.pending.first(most), view.pending.first_late(most)
     num_on_time = view.pending.num_on_time
-    if ready:
-        by_hope = partial(_can_be_on_time, now_s=view.now_s, rules=rules)
-        num_on_time += sum(map(by_hope, ready))
-        on_time = sorted([*on_time, *filter(by_hope, ready)], key=_due)[:most]
-        late = sorted([*late, *filterfalse(by_hope, ready)], key=partial(_left, rules=rules))[:most]
-    return Queue({one.request_id: one for one in on_time}, {one.request_id: one for one in late}, num_on_time)
-
-
-def _can_be_on_time(one: RequestView, now_s: float, rules: Rules) -> bool:
-    return now_s + _left(one, rules)[0] <= _due(one)[0] + TOLERANCE_S
+    for one in ready:
+        due, left = _due(one), _left(one, rules)
+        if view.now_s + left[0] <= due[0] + TOLERANCE_S:
+            num_on_time += 1
+            insort(on_time, one, key=_due)
+        else:
+            insort(late, one, key=partial(_left, rules=rules))
+    return Queue(
+        {one.request_id: one for one in on_time[:most]}, {one.request_id: one for one in late[:most]}, num_on_time
+    )
 
 
 def _due(one: RequestView) -> tuple[float, str]:
