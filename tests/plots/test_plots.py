@@ -146,7 +146,7 @@ def test_ours_keep_their_colours_in_any_company() -> None:
     ("text", "options", "words"),
     [
         ("{", [], ["cannot read results"]),
-        ("[]", [], ["no results of simulate or sweep"]),
+        ("[]", [], ["no results of simulate, sweep or plan"]),
         ('{"schedules": [{}], "config": {"gpus": 8}}', [], ["not the results", "requests"]),
         ('{"runs": []}', ["--format", "gif"], ["'gif'", "png, svg"]),
         ('{"runs": []}', ["--for-s", "0"], ["--for-s 0"]),

@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> None:
     """Draw every chart that each file allows. Raises ConfigurationError without matplotlib."""
-    try:
-        from tetriserve.plots import style  # noqa: PLC0415 matplotlib is optional, and slow to import
-    except ImportError as error:
-        raise ConfigurationError("charts need matplotlib: pip install 'tetriserve[plots]'") from error
+    style = _style()
     formats = _formats(args.format, style.FORMATS)
     if not 0 < args.for_s < float("inf"):
         raise ConfigurationError(f"--for-s {args.for_s:g}: must be above 0")
@@ -29,6 +27,29 @@ def run(args: argparse.Namespace) -> None:
             for name, figure in _charts(path, _read(path), args):
                 for written in style.save(figure, args.out, f"{path.stem}-{name}", formats):
                     console.print(str(written), highlight=False, soft_wrap=True)
+
+
+def check_chart(path: Path) -> list[str]:
+    """The format that the file's name asks for. Raises ConfigurationError."""
+    return _formats(path.suffix.removeprefix("."), _style().FORMATS)
+
+
+def draw_plan(document: dict[str, Any], path: Path) -> None:
+    """The chart of a plan, PNG or SVG as the file's name ends. Raises ConfigurationError."""
+    style, formats = _style(), check_chart(path)
+    from tetriserve.plots.planning import plan_chart  # noqa: PLC0415
+
+    with style.drawing():
+        style.save(plan_chart(document), path.parent, path.stem, formats)
+
+
+def _style() -> ModuleType:
+    """Raises ConfigurationError without matplotlib, which is optional, and slow to import."""
+    try:
+        from tetriserve.plots import style  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError("charts need matplotlib: pip install 'tetriserve[plots]'") from error
+    return style
 
 
 def _formats(text: str, known: tuple[str, ...]) -> list[str]:
@@ -44,8 +65,8 @@ def _read(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: cannot read results: {error}") from error
-    if not isinstance(document, dict) or not {"runs", "means", "schedules"} & document.keys():
-        raise ConfigurationError(f"{path}: holds no results of simulate or sweep")
+    if not isinstance(document, dict) or not {"runs", "means", "schedules", "points"} & document.keys():
+        raise ConfigurationError(f"{path}: holds no results of simulate, sweep or plan")
     return document
 
 
@@ -55,6 +76,7 @@ def _charts(path: Path, document: dict[str, Any], args: argparse.Namespace) -> I
         yield from _sweep_charts(document)
         yield from _size_charts(document)
         yield from _schedule_charts(document, args)
+        yield from _plan_charts(document)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ConfigurationError(f"{path}: not the results of simulate or sweep: {error!r}") from error
 
@@ -73,6 +95,13 @@ def _size_charts(document: dict[str, Any]) -> Iterator[tuple[str, "Figure"]]:
     figure = spider(document.get("runs", ()))
     if figure is not None:
         yield "sizes", figure
+
+
+def _plan_charts(document: dict[str, Any]) -> Iterator[tuple[str, "Figure"]]:
+    from tetriserve.plots.planning import plan_chart  # noqa: PLC0415
+
+    if "points" in document:
+        yield "plan", plan_chart(document)
 
 
 def _schedule_charts(document: dict[str, Any], args: argparse.Namespace) -> Iterator[tuple[str, "Figure"]]:

@@ -29,7 +29,9 @@ def check_plan(plan: Plan, view: View) -> None:
 def _check_request(id_: str, assignment: Assignment, view: View) -> None:
     ids, request = assignment.request_ids, view.pending.find(id_)
     assert request is not None, f"{ids}: not known, or all steps committed"
-    assert 1 <= assignment.num_steps <= request.remaining_steps, f"{ids}: {assignment.num_steps} steps are not what remains"
+    assert 1 <= assignment.num_steps <= request.remaining_steps, (
+        f"{ids}: {assignment.num_steps} steps are not what remains"
+    )
 
 
 def _check_batch(assignment: Assignment, view: View) -> None:

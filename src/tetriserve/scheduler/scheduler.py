@@ -177,7 +177,7 @@ class Scheduler:
         first_steps = tuple([tracked.committed_steps for tracked in batch]) if stage is Stage.DENOISE else ()
         chunk = Chunk(self._next_chunk_id, stage, ids, devices, first_steps, num_steps)
         self._next_chunk_id += 1
-        moved = any([tracked.devices not in ((), devices) for tracked in batch])
+        moved = any(tracked.devices not in ((), devices) for tracked in batch)
         self._timeline.add(chunk, self._cost.chunk_s(chunk, batch[0].request.size, moved), now_s)
         for tracked in batch:
             if stage is not Stage.DECODE:
