@@ -51,29 +51,38 @@ class Scan:
 
 
 class ScannedRequests(PendingRequests):
-    """Takes the place of the scheduler's own, and scans instead of keeping a wheel."""
+    """Takes the place of the scheduler's own: one pass over everybody before each decision, and no wheel."""
 
     def __init__(self, cost: CostModel, timeline: Timeline) -> None:
         super().__init__(cost, timeline)
-        self._wheel = _NoWheel()  # type: ignore[assignment]
-        self._scan = Scan((), cost, 0.0)
-
-    def look(self, now_s: float) -> None:
-        self._scan = Scan(self.requests(), self._cost, now_s, frozenset(self._in_flight))
-
-    @property
-    def num_on_time(self) -> int:
-        return self._scan.num_on_time
-
-    def first(self, count: int) -> list[RequestView]:
-        return self._scan.first(count)
-
-    def first_late(self, count: int) -> list[RequestView]:
-        return self._scan.first_late(count)
+        self.clear()
 
     def clear(self) -> None:
         super().clear()
         self._wheel = _NoWheel()  # type: ignore[assignment]
+        self._on_time: list[tuple[float, str, RequestView]] = []
+        self._late: list[tuple[float, str, RequestView]] = []
+
+    def look(self, now_s: float) -> None:
+        self._on_time, self._late = [], []
+        for one in self.requests():
+            if one.request_id not in self._in_flight:
+                left_s = one.encode_s + one.remaining_steps * self._cost.min_step_s(one.size)
+                due_s = one.deadline_s - one.decode_s
+                if now_s + left_s <= due_s + TOLERANCE_S:
+                    self._on_time.append((due_s, one.request_id, one))
+                else:
+                    self._late.append((left_s, one.request_id, one))
+
+    @property
+    def num_on_time(self) -> int:
+        return len(self._on_time)
+
+    def first(self, count: int) -> list[RequestView]:
+        return [one for _, _, one in nsmallest(count, self._on_time)]
+
+    def first_late(self, count: int) -> list[RequestView]:
+        return [one for _, _, one in nsmallest(count, self._late)]
 
 
 class _NoWheel:
