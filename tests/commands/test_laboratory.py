@@ -126,6 +126,7 @@ def test_a_sweep_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixt
         (("sweep", "--json", "x.json", "--slo-scale", "0"), ["SLO scale is 0"]),
         (("sweep", "--json", "x.json", "--mix", "uniform/even"), ["even"]),
         (("sweep", "--json", "x.json", "--policy", "best"), ["'best'"]),
+        (("simulate", "--extrapolated", "0"), ["extrapolated times is 0"]),
         (("plan", "--target-sar", "0"), ["target SAR is 0", "at most 1"]),
         (("plan", "--target-sar", "1.5"), ["target SAR is 1.5"]),
         (("plan", "--gpus", "3"), ["3 GPUs", "power of two"]),
@@ -185,6 +186,13 @@ def test_a_plan_says_what_is_impossible(capsys: pytest.CaptureFixture[str]) -> N
     shown = capsys.readouterr().out
     assert "No policy can do it on 2 GPUs" in shown
     assert "None of these policies keeps 0.99" in shown
+
+
+def test_extrapolated_times_can_be_moved(tmp_path: Path) -> None:
+    plain, slower = (simulate(tmp_path, "--policy", "fixed-sp8", "--extrapolated", x) for x in ("1", "1.2"))
+    assert slower["runs"][0]["gpu_seconds_per_image"] == pytest.approx(1.2 * plain["runs"][0]["gpu_seconds_per_image"])
+    measured = [simulate(tmp_path, "--policy", "fixed-sp2", "--no-timing", "--extrapolated", x) for x in ("1", "1.2")]
+    assert measured[0]["runs"] == measured[1]["runs"]
 
 
 @pytest.mark.parametrize("command", ["workload", "simulate", "sweep", "plan", "plot"])

@@ -146,6 +146,9 @@ def _add_plot(commands: "Commands[Parser]") -> None:
 def _add_fault_options(parser: Parser) -> None:
     group = parser.add_argument_group("what goes otherwise than the profile says")
     group.add_argument("--noise-cv", type=float, default=0.0, metavar="X", help="variation of step times (default 0)")
+    group.add_argument(
+        "--extrapolated", type=float, default=1.0, metavar="X", help="extrapolated times of the profile times X"
+    )
     group.add_argument("--failures-per-hour", type=float, default=0.0, metavar="X", help="of workers (default 0)")
     group.add_argument("--recovery-s", type=float, default=10.0, metavar="S", help="until new ones work (default 10)")
 
