@@ -190,16 +190,21 @@ class Scheduler:
         if not self._pending:
             return None
         self._timeline.predict(now_s)
-        if self._timeline.is_any_free(now_s + self._config.ahead_s + TOLERANCE_S):
-            return now_s
-        return self._next_free_s(now_s)
+        first_s = self._timeline.next_free_s()
+        return now_s if first_s <= self._soon_s(now_s) else self._or_wish(first_s, now_s)
 
     def _next_free_s(self, now_s: float) -> float | None:
-        """At the policy's wish, or `ahead_s` before the next device becomes free; who is free now, does not count."""
+        """When to plan after a plan: who was free for that one does not count."""
         if not self._pending:
             return None
-        ahead_s = self._config.ahead_s
-        next_s = self._timeline.next_free_s(now_s + ahead_s + TOLERANCE_S) - ahead_s
-        if self._wish_s is not None:
-            next_s = min(next_s, max(self._wish_s, now_s))
+        return self._or_wish(self._timeline.next_free_s(self._soon_s(now_s)), now_s)
+
+    def _soon_s(self, now_s: float) -> float:
+        """Devices that are free by then are available."""
+        return now_s + self._config.ahead_s + TOLERANCE_S
+
+    def _or_wish(self, free_s: float, now_s: float) -> float | None:
+        """`ahead_s` before a device is free, or at the policy's wish; None if neither will be."""
+        wish_s = float("inf") if self._wish_s is None else max(self._wish_s, now_s)
+        next_s = min(free_s - self._config.ahead_s, wish_s)
         return next_s if next_s < float("inf") else None

@@ -105,13 +105,12 @@ class Timeline:
         """When each device is free, never before now."""
         return tuple([end_s if end_s > now_s else now_s for end_s in self._free_s])
 
-    def is_any_free(self, by_s: float) -> bool:
-        """Whether an open device is free by then."""
-        return any(map(by_s.__ge__, compress(self._free_s, self._is_open)))
-
-    def next_free_s(self, after_s: float) -> float:
-        """When the next open device is free that is not free by then; infinity if there is none."""
-        return min(filter(after_s.__lt__, compress(self._free_s, self._is_open)), default=float("inf"))
+    def next_free_s(self, after_s: float = float("-inf")) -> float:
+        """When the first open device is free of those that are not free by then; infinity if there is none."""
+        times_s = compress(self._free_s, self._is_open)
+        if after_s > float("-inf"):
+            return min([free_s for free_s in times_s if free_s > after_s], default=float("inf"))
+        return min(times_s, default=float("inf"))
 
     def ready_s(self, request_id: str) -> float:
         """When the last chunk in flight of a request ends."""
