@@ -126,6 +126,19 @@ def test_a_sweep_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixt
         (("sweep", "--json", "x.json", "--slo-scale", "0"), ["SLO scale is 0"]),
         (("sweep", "--json", "x.json", "--mix", "uniform/even"), ["even"]),
         (("sweep", "--json", "x.json", "--policy", "best"), ["'best'"]),
+        (("simulate", "--extrapolated", "0"), ["extrapolated times is 0"]),
+        (("plan", "--target-sar", "0"), ["target SAR is 0", "at most 1"]),
+        (("plan", "--target-sar", "1.5"), ["target SAR is 1.5"]),
+        (("plan", "--gpus", "3"), ["3 GPUs", "power of two"]),
+        (("plan", "--gpus", "0"), ["0 GPUs"]),
+        (("plan", "--gpus", "many"), ["--gpus", "'many'"]),
+        (("plan", "--policy", "best"), ["'best'", "tetriserve"]),
+        (("plan", "--policy", "fixed-sp8"), ["fixed-sp8", "1 devices"]),
+        (("plan", "--trace", "none.jsonl"), ["none.jsonl"]),
+        (("plan", "--jobs", "-1"), ["--jobs -1"]),
+        (("plan", "--json", "/nowhere/p.json"), ["/nowhere/p.json"]),
+        (("plan", "--chart", "/nowhere/p.png"), ["/nowhere/p.png"]),
+        (("plan", "--chart", "p.pdf", "--gpus", "8", "--num-requests", "1"), ["'pdf'", "png"]),
         (("workload", "--steps", "0"), ["num_inference_steps is 0", "200"]),
         (("workload", "--slo-scale", "0"), ["SLO scale is 0"]),
         (("workload", "--rate", "0"), ["rate is 0"]),
@@ -151,7 +164,38 @@ def test_a_bad_profile_is_named_with_entry_and_value(tmp_path: Path, capsys: pyt
     assert all(word in message for word in ("odd.json", str(Size(2048, 2048)), "degree 8", "0.01 s")), message
 
 
-@pytest.mark.parametrize("command", ["workload", "simulate", "sweep", "plot", "serve", "config", "bench"])
+def test_a_plan_answers_in_words_numbers_and_a_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, chart = tmp_path / "plan.json", tmp_path / "plan.svg"
+    options = ("--gpus", "2,8", "--policy", "rssp,default", "--jobs", "1", "--target-sar", "0.9")
+    workload = ("--num-requests", "100", "--rate", "20", "--slo-scale", "1.5")
+    call("plan", *options, *workload, "--json", str(out), "--chart", str(chart))
+    document, shown = json.loads(out.read_text()), capsys.readouterr().out
+    answer = document["answer"]
+    assert (answer["policy"], answer["gpus"]) == ("default", 8)
+    assert answer["sar"] >= 0.9
+    assert answer["slo_scale"] <= 1.0
+    assert answer["slo_s"]["2048x2048"] == pytest.approx(7.5 * answer["slo_scale"])
+    assert "8 GPUs with default" in shown
+    assert "8 GPUs" in chart.read_text()
+    call("plot", str(out), "--out", str(tmp_path), "--format", "png")
+    assert (tmp_path / "plan-plan.png").exists()
+
+
+def test_a_plan_says_what_is_impossible(capsys: pytest.CaptureFixture[str]) -> None:
+    call("plan", "--gpus", "1,2", "--policy", "default", "--jobs", "1", "--num-requests", "30", "--rate", "60")
+    shown = capsys.readouterr().out
+    assert "No policy can do it on 2 GPUs" in shown
+    assert "None of these policies keeps 0.99" in shown
+
+
+def test_extrapolated_times_can_be_moved(tmp_path: Path) -> None:
+    plain, slower = (simulate(tmp_path, "--policy", "fixed-sp8", "--extrapolated", x) for x in ("1", "1.2"))
+    assert slower["runs"][0]["gpu_seconds_per_image"] == pytest.approx(1.2 * plain["runs"][0]["gpu_seconds_per_image"])
+    measured = [simulate(tmp_path, "--policy", "fixed-sp2", "--no-timing", "--extrapolated", x) for x in ("1", "1.2")]
+    assert measured[0]["runs"] == measured[1]["runs"]
+
+
+@pytest.mark.parametrize("command", ["workload", "simulate", "sweep", "plan", "plot", "serve", "config", "bench"])
 def test_help_comes_at_once_and_without_torch(command: str) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     code = f"import sys, tetriserve.cli as c\ntry: c.main(['{command}', '--help'])\nexcept SystemExit: pass\n"

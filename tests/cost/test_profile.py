@@ -42,6 +42,13 @@ def test_times_must_be_positive(step_s: float) -> None:
         Profile.from_json(json.dumps(raw))
 
 
+def test_a_time_that_is_no_number_is_named_with_its_entry() -> None:
+    raw = json.loads(PROFILE.to_json())
+    raw["entries"][0]["step_s"] = "fast"
+    with pytest.raises(ConfigurationError, match=r"width=256, .* step_s='fast'.* not a number"):
+        Profile.from_json(json.dumps(raw))
+
+
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000])
 def test_other_files_are_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not a usable profile"):

@@ -146,8 +146,8 @@ def test_ours_keep_their_colours_in_any_company() -> None:
     ("text", "options", "words"),
     [
         ("{", [], ["cannot read results"]),
-        ("[]", [], ["no results of simulate, sweep or bench"]),
-        ('{"schedules": [{}], "config": {"gpus": 8}}', [], ["not the results", "chunks"]),
+        ("[]", [], ["no results of simulate, sweep, plan or bench"]),
+        ('{"schedules": [{}], "config": {"gpus": 8}}', [], ["not the results", "requests"]),
         ('{"runs": []}', ["--format", "gif"], ["'gif'", "png, svg"]),
         ('{"runs": []}', ["--for-s", "0"], ["--for-s 0"]),
     ],

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
 
+from scheduler.scan import Scan
 from tetriserve.core.chunk import Stage
 from tetriserve.core.commands import Command
 from tetriserve.core.events import Event
@@ -74,7 +75,10 @@ def make_view(
 ) -> View:
     """The world at `now_s`; `busy` devices are free at the given time."""
     free_s = tuple(max(now_s, (busy or {}).get(device, now_s)) for device in range(num_devices))
-    return View(now_s, ahead_s, tuple(requests), free_s, (True,) * num_devices, make_cost(num_devices), num_devices)
+    cost = make_cost(num_devices)
+    flying = frozenset(one.request_id for one in requests if one.ready_s > now_s)
+    pending = Scan(tuple(requests), cost, now_s, flying)
+    return View(now_s, ahead_s, pending, free_s, (True,) * num_devices, cost, num_devices)
 
 
 class LoggingScheduler(Scheduler):

@@ -74,7 +74,7 @@ def test_the_fluid_bound_never_exceeds_the_allocation(
     if shares is None:
         return
     points = sorted((seconds, degree * seconds) for degree, seconds in step_s.items())
-    curve = StepCurve(step_s, min(step_s.values()), lower_hull(points))
+    curve = StepCurve(step_s, min(step_s.values()), lower_hull(points), tuple(sorted(step_s.items())))
     cost = sum(share.num_steps * share.degree * step_s[share.degree] for share in shares)
     assert curve.least_gpu_s(num_steps, budget_s + EPSILON) <= cost + 1e-3
 

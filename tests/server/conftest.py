@@ -22,9 +22,20 @@ class RunningServer:
 
 
 @contextmanager
-def run_server(model_dir: Path, cache_dir: Path, *options: str) -> Iterator[RunningServer]:
-    """`tetriserve serve` as a user starts it, on a free port."""
-    command = [sys.executable, "-m", "tetriserve", "serve", "--port", "0", "--model", str(model_dir), *options]
+def run_server(model_dir: Path, cache_dir: Path, *options: str, verbose: bool = False) -> Iterator[RunningServer]:
+    """`tetriserve serve` as a user starts it, on a free port; whoever wants it verbose must read its stderr."""
+    command = [
+        sys.executable,
+        "-m",
+        "tetriserve",
+        *["--verbose"] * verbose,
+        "serve",
+        "--port",
+        "0",
+        "--model",
+        str(model_dir),
+        *options,
+    ]
     environment = os.environ | {"XDG_CACHE_HOME": str(cache_dir), "COLUMNS": "200"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
     try:

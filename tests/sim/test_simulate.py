@@ -1,5 +1,6 @@
 """The simulator: deterministic, complete, and right about times."""
 
+import os
 import subprocess
 import sys
 import time
@@ -43,7 +44,11 @@ def test_results_do_not_depend_on_the_hash_seed() -> None:
     )
     outputs = {
         subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True, text=True
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            text=True,
         ).stdout
         for seed in ("1", "2")
     }

@@ -47,10 +47,24 @@ def draw(
                 console.print(str(written), highlight=False, soft_wrap=True)
 
 
+def check_chart(path: Path) -> list[str]:
+    """The format that the file's name asks for. Raises ConfigurationError."""
+    return _formats(path.suffix.removeprefix("."), check_drawing().FORMATS)
+
+
+def draw_plan(document: dict[str, Any], path: Path) -> None:
+    """The chart of a plan, PNG or SVG as the file's name ends. Raises ConfigurationError."""
+    style, formats = check_drawing(), check_chart(path)
+    from tetriserve.plots.planning import plan_chart  # noqa: PLC0415
+
+    with style.drawing():
+        style.save(plan_chart(document), path.parent, path.stem, formats)
+
+
 def check_drawing() -> ModuleType:
-    """The style of charts. Raises ConfigurationError without matplotlib."""
+    """The style of charts. Raises ConfigurationError without matplotlib, which is optional, and slow to import."""
     try:
-        from tetriserve.plots import style  # noqa: PLC0415 matplotlib is optional, and slow to import
+        from tetriserve.plots import style  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError("charts need matplotlib: pip install 'tetriserve[plots]'") from error
     return style
@@ -70,8 +84,8 @@ def read_results(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: cannot read results: {error}") from error
-    if not isinstance(document, dict) or not {"runs", "means", "schedules"} & document.keys():
-        raise ConfigurationError(f"{path}: holds no results of simulate, sweep or bench")
+    if not isinstance(document, dict) or not {"runs", "means", "schedules", "points"} & document.keys():
+        raise ConfigurationError(f"{path}: holds no results of simulate, sweep, plan or bench")
     return document
 
 
@@ -81,8 +95,9 @@ def _charts(path: Path, document: dict[str, Any], from_s: float | None, for_s: f
         yield from _sweep_charts(document)
         yield from _size_charts(document)
         yield from _schedule_charts(document, from_s, for_s)
+        yield from _plan_charts(document)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ConfigurationError(f"{path}: not the results of simulate, sweep or bench: {error!r}") from error
+        raise ConfigurationError(f"{path}: not the results of simulate, sweep, plan or bench: {error!r}") from error
 
 
 def _sweep_charts(document: dict[str, Any]) -> Iterator[tuple[str, "Figure"]]:
@@ -99,6 +114,13 @@ def _size_charts(document: dict[str, Any]) -> Iterator[tuple[str, "Figure"]]:
     figure = spider(document.get("runs", ()))
     if figure is not None:
         yield "sizes", figure
+
+
+def _plan_charts(document: dict[str, Any]) -> Iterator[tuple[str, "Figure"]]:
+    from tetriserve.plots.planning import plan_chart  # noqa: PLC0415
+
+    if "points" in document:
+        yield "plan", plan_chart(document)
 
 
 def _schedule_charts(document: dict[str, Any], from_s: float | None, for_s: float) -> Iterator[tuple[str, "Figure"]]:

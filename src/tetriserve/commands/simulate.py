@@ -75,7 +75,7 @@ def _switched_off(names: str | None) -> dict[str, Any]:
 def cost_model(args: argparse.Namespace) -> CostModel:
     """The cost model of the named profile for that many GPUs. Raises ConfigurationError."""
     check_num_devices(args.gpus)
-    profile = load_profile(args.profile)
+    profile = load_profile(args.profile).with_extrapolated(args.extrapolated)
     check_profile(profile, (), args.gpus, args.profile)
     return CostModel(profile, args.gpus)
 
@@ -131,6 +131,7 @@ def _resolved(
         "model": cost.profile.model,
         "gpu": cost.profile.gpu,
         "how": cost.profile.how,
+        "extrapolated": args.extrapolated,
         "gpus": args.gpus,
         "trace": None if args.trace is None else str(args.trace),
         "workload": {name: getattr(args, name) for name in made} if args.trace is None else None,

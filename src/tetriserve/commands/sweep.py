@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable, Iterator, Sequence
+from math import isnan, nan
 from typing import Any
 
 from rich.console import Console
@@ -43,6 +44,7 @@ def _config(args: argparse.Namespace) -> SweepConfig:
         num_inference_steps=args.steps,
         timing=not args.no_timing,
         limit_s=args.time_limit,
+        extrapolated=args.extrapolated,
         simulation=simulation_config(args),
     )
 
@@ -98,14 +100,20 @@ def _table(document: dict[str, Any]) -> Table:
     table.add_row("mean", "", "", *(f"[bold]{mean(name, 'sar'):.3f}[/]" for name in columns))
     for solver in grid["solvers"]:
         table.add_row(f"of {solver}", "", "", *(f"{mean(name, f'of_{solver}'):.3f}" for name in columns))
+    shown = (_number(mean(name, "gpu_s_per_on_time_image")) for name in columns)
+    table.add_row("GPU s / on time", "", "", *shown)
     return table
 
 
+def _number(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.1f}"
+
+
 def _overall(rows: Sequence[Row]) -> Callable[[str, str], float]:
-    """The mean over cells of a number of a policy."""
+    """The mean over cells of a number of a policy; NaN if it is not in all cells."""
 
     def mean(policy: str, number: str) -> float:
-        values: list[float] = [row[number] for row in rows if row["policy"] == policy]
+        values: list[float] = [row.get(number, nan) for row in rows if row["policy"] == policy]
         return sum(values) / len(values)
 
     return mean

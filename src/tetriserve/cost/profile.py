@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,16 @@ class Profile:
     switch_s: float | None = None
     format: int = field(default=FORMAT)
 
+    def with_extrapolated(self, factor: float) -> "Profile":
+        """The same with every extrapolated time multiplied: what if those are wrong? Raises ConfigurationError."""
+        if not 0 < factor < float("inf"):
+            raise ConfigurationError(f"factor of extrapolated times is {factor:g}, must be a positive number")
+        entries = [
+            replace(entry, step_s=entry.step_s * factor) if entry.origin == "extrapolated" else entry
+            for entry in self.entries
+        ]
+        return replace(self, entries=tuple(entries))
+
     def to_json(self) -> str:
         """The file's text."""
         return json.dumps(asdict(self), indent=1) + "\n"
@@ -104,6 +114,8 @@ def _check(entries: tuple[StepTime, ...], stages: tuple[StageTime, ...]) -> None
     if not any(entry.degree == 1 and entry.batch == 1 for entry in entries):
         raise ValueError("no entry of degree 1 and batch 1")
     for entry in entries:
+        if not isinstance(entry.step_s, int | float):
+            raise ValueError(f"entry {entry}: step_s is not a number")
         if not 0 < entry.step_s < float("inf") or min(entry.width, entry.height, entry.degree, entry.batch) < 1:
             raise ValueError(f"entry {entry} has a number out of range")
     for stage in stages:

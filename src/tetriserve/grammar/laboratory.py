@@ -1,5 +1,6 @@
-"""Commands of the scheduler's laboratory, which need no model and no GPU: workload, simulate, sweep, plot."""
+"""Commands of the scheduler's laboratory, which need no model and no GPU: workload, simulate, sweep, plan, plot."""
 
+import argparse
 from pathlib import Path
 
 from tetriserve.grammar.parser import Commands, Parser
@@ -10,6 +11,7 @@ def add_laboratory_commands(commands: "Commands[Parser]") -> None:
     _add_workload(commands)
     _add_simulate(commands)
     _add_sweep(commands)
+    _add_plan(commands)
     _add_plot(commands)
 
 
@@ -64,15 +66,61 @@ def _add_sweep(commands: "Commands[Parser]") -> None:
     _add_bound_options(parser)
 
 
+PLAN = """\
+Simulate a trace on machines of several sizes under several policies, and answer three questions:
+
+  how many GPUs?     the fewest on which the target share of requests is on time
+  which policy?      the one that needs fewest; among equals, the one that allows the tightest deadlines
+  which SLO?         the least multiple of the trace's deadlines at which the target is still kept
+
+'on time' is the share at the trace's own deadlines; 'at most' is what no policy can exceed, even if it knew all
+arrivals beforehand: below the target, only more GPUs or longer deadlines help.
+"""
+
+PLAN_EXAMPLES = """\
+examples:
+  tetriserve workload --mix skewed --rate 20 --num-requests 1000 --out trace.jsonl
+  tetriserve plan --trace trace.jsonl --target-sar 0.99 --chart plan.png
+  tetriserve plan --rate 30 --target-sar 0.95 --gpus 8,16 --policy default --json plan.json
+
+A share is as sure as its trace is long: of 300 requests, 0.99 is three late ones, and the next day may have eight.
+Plan with a thousand requests or more, at your busiest hour's rate. Numbers of GPUs are powers of two.
+"""
+
+
+def _add_plan(commands: "Commands[Parser]") -> None:
+    parser = commands.add_parser(
+        "plan",
+        help="how many GPUs, which policy, which SLO can be promised",
+        description=PLAN,
+        epilog=PLAN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--target-sar", type=float, default=0.99, metavar="X", help="share on time (default 0.99)")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="requests (default: made up, see below)")
+    _add_profile_option(parser)
+    parser.add_argument("--gpus", default="1,2,4,8,16", metavar="N,...", help="machines to try (default 1,2,4,8,16)")
+    parser.add_argument(
+        "--policy", default="default,tetriserve,rssp", metavar="NAME,...", help="default: default,tetriserve,rssp"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write answer, rows and every simulation here")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw share on time against deadlines: .png or .svg")
+    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--noise-cv", type=float, default=0.0, metavar="X", help="variation of step times (default 0)")
+    add_workload_options(parser)
+
+
 def _add_plot(commands: "Commands[Parser]") -> None:
     parser = commands.add_parser(
         "plot",
         help="draw charts of results",
         description="Draw what the files hold. Of a sweep: SLO attainment against SLO scale and against rate, and by "
         "size. Of simulate --schedule: the schedule itself, attainment over time, latencies, degrees over time, sizes. "
-        "Of bench: attainment over time, latencies, sizes.",
+        "Of plan: attainment against deadlines, a panel a machine. Of bench: attainment over time, latencies, sizes.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON of sweep, simulate --schedule, bench")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="JSON of sweep, simulate --schedule, plan or bench"
+    )
     parser.add_argument("--out", type=Path, default=Path("charts"), metavar="DIR", help="default: charts")
     parser.add_argument("--format", default="png,svg", metavar="EXT,...", help="png, svg or both (default both)")
     parser.add_argument("--from-s", type=float, metavar="S", help="the schedule: first second shown (default: busiest)")
@@ -84,17 +132,24 @@ def _add_plot(commands: "Commands[Parser]") -> None:
 def _add_fault_options(parser: Parser) -> None:
     group = parser.add_argument_group("what goes otherwise than the profile says")
     group.add_argument("--noise-cv", type=float, default=0.0, metavar="X", help="variation of step times (default 0)")
+    group.add_argument(
+        "--extrapolated", type=float, default=1.0, metavar="X", help="extrapolated times of the profile times X"
+    )
     group.add_argument("--failures-per-hour", type=float, default=0.0, metavar="X", help="of workers (default 0)")
     group.add_argument("--recovery-s", type=float, default=10.0, metavar="S", help="until new ones work (default 10)")
 
 
-def _add_machine_options(parser: Parser) -> None:
+def _add_profile_option(parser: Parser) -> None:
     parser.add_argument(
         "--profile",
         metavar="NAME|FILE",
         default="flux1-dev.h100.eager",
         help="step times: a packaged profile or a file (default flux1-dev.h100.eager)",
     )
+
+
+def _add_machine_options(parser: Parser) -> None:
+    _add_profile_option(parser)
     parser.add_argument("--no-timing", action="store_true", help="leave decision times out: equal seeds, equal bytes")
     parser.add_argument("--gpus", type=int, default=8, metavar="N", help="a power of two (default 8)")
     parser.add_argument("--step-granularity", type=int, metavar="N", help="tetriserve: steps in a round (default 5)")

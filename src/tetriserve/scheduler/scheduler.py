@@ -1,10 +1,10 @@
 """The scheduler: a state machine from events to commands. Time is an argument; it does nothing itself.
 
-Events only change the state; planning happens on a Tick, which the scheduler asks for (WakeAt) as soon as there
-is something to plan. A Tick comes last among the events of an instant, so their order never matters.
+Events only change the state; planning happens on a Tick, which the scheduler asks for (WakeAt) for the time at which
+somebody is pending and a device available, now or later. A Tick comes last among the events of an instant, so their
+order never matters.
 """
 
-from bisect import bisect_left, insort
 from typing import Any
 
 from tetriserve.core.chunk import Chunk, Stage
@@ -13,6 +13,7 @@ from tetriserve.core.events import Arrived, ChunkDone, ChunkFailed, Event, Tick,
 from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.checks import check_plan
 from tetriserve.scheduler.config import SchedulerConfig
+from tetriserve.scheduler.pending import PendingRequests
 from tetriserve.scheduler.timeline import Timeline
 from tetriserve.scheduler.tracker import TrackedRequest
 from tetriserve.scheduler.view import TOLERANCE_S, Assignment, Policy, View
@@ -34,7 +35,8 @@ class Scheduler:
         self._config = config or SchedulerConfig()
         self._timeline = Timeline(num_devices)
         self._requests: dict[str, TrackedRequest] = {}
-        self._pending: list[TrackedRequest] = []
+        self._pending = PendingRequests(cost, self._timeline)
+        self._wish_s: float | None = None
         self._memory: Any = None
         self._next_chunk_id = 0
         self._wake_s: float | None = None
@@ -57,19 +59,14 @@ class Scheduler:
                 done = self._end(event)
             case WorkersLost(message=message):
                 done = self._restart_all(message, now_s)
-        return (*done, *self._ask_for_tick(now_s if self._pending else None))
+        return (*done, *self._ask_for_tick(self._next_look_s(now_s)))
 
     def _stage_s(self, size: Any) -> tuple[float, float]:
         return self._cost.stage_s(Stage.ENCODE, size), self._cost.stage_s(Stage.DECODE, size)
 
     def _arrive(self, tracked: TrackedRequest) -> None:
         self._requests[tracked.request.request_id] = tracked
-        insort(self._pending, tracked, key=lambda other: other.order)
-
-    def _leave_pending(self, tracked: TrackedRequest) -> None:
-        index = bisect_left(self._pending, tracked.order, key=lambda other: other.order)
-        if index < len(self._pending) and self._pending[index] is tracked:
-            del self._pending[index]
+        self._pending.add(tracked)
 
     def _ask_for_tick(self, at_s: float | None) -> tuple[Command, ...]:
         if at_s is None or (self._wake_s is not None and self._wake_s <= at_s):
@@ -88,10 +85,14 @@ class Scheduler:
             tracked = self._requests[request_id]
             if isinstance(event, ChunkFailed) and request_id in event.failed_ids and tracked.error is None:
                 tracked.error = (event.code, event.message)
-                self._leave_pending(tracked)
+                self._pending.remove(tracked)
             tracked.end(chunk, event.started_s, event.finished_s)
-            if tracked.in_flight == 0 and (tracked.error is not None or chunk.stage is Stage.DECODE):
+            if tracked.in_flight:
+                continue
+            if tracked.error is not None or chunk.stage is Stage.DECODE:
                 commands.append(self._complete(tracked, event.finished_s))
+            else:
+                self._pending.wait(tracked)
         return commands
 
     def _complete(self, tracked: TrackedRequest, finished_s: float) -> Complete:
@@ -105,7 +106,7 @@ class Scheduler:
         flights = self._timeline.clear()
         running = {id_ for flight in flights if flight.start_s <= now_s for id_ in flight.chunk.request_ids}
         self._timeline.forget(self._requests)
-        self._memory = None
+        self._memory = self._wish_s = None
         self._pending.clear()
         commands: list[Command] = []
         for tracked in tuple(self._requests.values()):
@@ -121,30 +122,32 @@ class Scheduler:
 
     def _plan(self, now_s: float) -> tuple[Command, ...]:
         self._wake_s = None
-        if not self._pending:
-            return ()
+        look_s = self._next_look_s(now_s)
+        if look_s is None or look_s > now_s:
+            return self._ask_for_tick(look_s)
         view = self._view(now_s)
         plan, self._memory = self._policy(view, self._memory)
+        self._wish_s = plan.wake_s
         try:
             check_plan(plan, view)
         except AssertionError as error:
             error.add_note(f"planned by policy {getattr(self._policy, 'name', self._policy)}")
             raise
-        chunks = tuple(chunk for assignment in plan.assignments for chunk in self._commit(assignment, now_s))
+        chunks = tuple([chunk for assignment in plan.assignments for chunk in self._commit(assignment, now_s)])
         submit: tuple[Command, ...] = (Submit(chunks),) if chunks else ()
-        wake_s = self._next_wake_s(plan.wake_s, now_s)
+        wake_s = self._next_free_s(now_s)
         assert wake_s is not None or not self._pending or self._timeline.busy, (
             f"policy {getattr(self._policy, 'name', self._policy)} lets everybody wait forever"
         )
         return (*submit, *self._ask_for_tick(wake_s))
 
     def _view(self, now_s: float) -> View:
-        free_s, ready_s = self._timeline.predict(now_s)
+        self._pending.look(now_s)
         return View(
             now_s=now_s,
             ahead_s=self._config.ahead_s,
-            requests=tuple([tracked.view(ready_s.get(tracked.request.request_id)) for tracked in self._pending]),
-            free_s=free_s,
+            pending=self._pending,
+            free_s=self._timeline.free_s(now_s),
             open=self._timeline.open_devices(),
             cost=self._cost,
             num_devices=self._num_devices,
@@ -158,7 +161,7 @@ class Scheduler:
         chunks.append(self._chunk(Stage.DENOISE, tuple(batch), assignment.devices, now_s, assignment.num_steps))
         for tracked in batch:
             if tracked.remaining_steps == 0:
-                self._leave_pending(tracked)
+                self._pending.remove(tracked)
                 chunks.append(self._chunk(Stage.DECODE, (tracked,), first, now_s))
         return chunks
 
@@ -170,33 +173,38 @@ class Scheduler:
         now_s: float,
         num_steps: int = 0,
     ) -> Chunk:
-        chunk = Chunk(
-            chunk_id=self._next_chunk_id,
-            stage=stage,
-            request_ids=tuple([tracked.request.request_id for tracked in batch]),
-            devices=devices,
-            first_steps=tuple([tracked.committed_steps for tracked in batch]) if stage is Stage.DENOISE else (),
-            num_steps=num_steps,
-        )
+        ids = tuple([tracked.request.request_id for tracked in batch])
+        first_steps = tuple([tracked.committed_steps for tracked in batch]) if stage is Stage.DENOISE else ()
+        chunk = Chunk(self._next_chunk_id, stage, ids, devices, first_steps, num_steps)
         self._next_chunk_id += 1
         moved = any(tracked.devices not in ((), devices) for tracked in batch)
         self._timeline.add(chunk, self._cost.chunk_s(chunk, batch[0].request.size, moved), now_s)
         for tracked in batch:
+            if stage is not Stage.DECODE:
+                self._pending.fly(tracked)
             tracked.commit(chunk)
         return chunk
 
-    def _next_wake_s(self, wish_s: float | None, now_s: float) -> float | None:
-        """When to plan next: at the policy's wish, or `ahead_s` before the next device becomes free."""
+    def _next_look_s(self, now_s: float) -> float | None:
+        """When to plan: now, if somebody is pending and a device available, or as soon as one is."""
         if not self._pending:
             return None
-        ahead_s = self._config.ahead_s
-        free_s, _ = self._timeline.predict(now_s)
-        is_open = self._timeline.open_devices()
-        times_s = [
-            free - ahead_s
-            for free, open_ in zip(free_s, is_open, strict=True)
-            if open_ and free > now_s + ahead_s + TOLERANCE_S
-        ]
-        if wish_s is not None:
-            times_s.append(max(wish_s, now_s))
-        return min(times_s, default=None)
+        self._timeline.predict(now_s)
+        first_s = self._timeline.next_free_s()
+        return now_s if first_s <= self._soon_s(now_s) else self._or_wish(first_s, now_s)
+
+    def _next_free_s(self, now_s: float) -> float | None:
+        """When to plan after a plan: who was free for that one does not count."""
+        if not self._pending:
+            return None
+        return self._or_wish(self._timeline.next_free_s(self._soon_s(now_s)), now_s)
+
+    def _soon_s(self, now_s: float) -> float:
+        """Devices that are free by then are available."""
+        return now_s + self._config.ahead_s + TOLERANCE_S
+
+    def _or_wish(self, free_s: float, now_s: float) -> float | None:
+        """`ahead_s` before a device is free, or at the policy's wish; None if neither will be."""
+        wish_s = float("inf") if self._wish_s is None else max(self._wish_s, now_s)
+        next_s = min(free_s - self._config.ahead_s, wish_s)
+        return next_s if next_s < float("inf") else None

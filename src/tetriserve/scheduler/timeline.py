@@ -1,11 +1,14 @@
 """When devices and requests are predicted to be free: committed chunks played forward with the cost model.
 
-Every reported end replaces a prediction, so errors of the model don't add up.
+Predictions hold until an end is reported that differs from them, or is overdue; then all are made anew, so that
+errors of the model don't add up.
 """
 
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from itertools import compress
 
 from tetriserve.core.chunk import Chunk, Stage
 
@@ -25,12 +28,15 @@ class Timeline:
     """Owns the chunks in flight. Mirrors the executor's rules: devices in order of submission, and requests too."""
 
     def __init__(self, num_devices: int) -> None:
-        self._num_devices = num_devices
         self._flights: dict[int, Flight] = {}
         self._queues: tuple[deque[Flight], ...] = tuple(deque() for _ in range(num_devices))
+        self._is_open = [True] * num_devices
         self._device_end_s = [float("-inf")] * num_devices
         self._request_end_s: dict[str, float] = {}
-        self._predicted_s: list[float] = []
+        self._free_s = list(self._device_end_s)
+        self._last_flight: dict[str, Flight] = {}
+        self._by_end: list[tuple[float, int]] = []
+        self._surprised = False
 
     @property
     def busy(self) -> bool:
@@ -42,18 +48,27 @@ class Timeline:
         flight = Flight(chunk, duration_s, now_s)
         self._flights[chunk.chunk_id] = flight
         for device in chunk.devices:
-            self._queues[device].append(flight)
+            queue = self._queues[device]
+            self._is_open[device] &= not queue or chunk.stage is not Stage.DENOISE
+            queue.append(flight)
+        self._place(flight, now_s)
+        heappush(self._by_end, (flight.end_s, chunk.chunk_id))
 
     def end(self, chunk_id: int, finished_s: float) -> Chunk | None:
         """Take the end of a chunk into account; None if it is not in flight (any more)."""
         flight = self._flights.pop(chunk_id, None)
         if flight is None:
             return None
+        self._surprised |= finished_s != flight.end_s
         for device in flight.chunk.devices:
-            self._queues[device].remove(flight)
+            queue = self._queues[device]
+            queue.remove(flight)
+            self._is_open[device] = len(queue) < 2 or not _holds_denoise(queue)
             self._device_end_s[device] = max(self._device_end_s[device], finished_s)
         for request_id in flight.chunk.request_ids:
             self._request_end_s[request_id] = finished_s
+            if self._last_flight.get(request_id) is flight:
+                del self._last_flight[request_id]
         return flight.chunk
 
     def clear(self) -> tuple[Flight, ...]:
@@ -62,6 +77,8 @@ class Timeline:
         self._flights.clear()
         for queue in self._queues:
             queue.clear()
+        self._is_open = [True] * len(self._queues)
+        self._surprised = True
         return flights
 
     def forget(self, request_ids: Iterable[str]) -> None:
@@ -69,28 +86,53 @@ class Timeline:
         for request_id in request_ids:
             self._request_end_s.pop(request_id, None)
 
-    def predict(self, now_s: float) -> tuple[tuple[float, ...], dict[str, float]]:
-        """When each device is free (never before now), and when each request in flight is."""
-        device_s = list(self._device_end_s)
-        request_s: dict[str, float] = {}
-        for flight in self._flights.values():
-            chunk = flight.chunk
-            start_s = flight.submitted_s
-            for device in chunk.devices:
-                start_s = max(start_s, device_s[device])
-            for request_id in chunk.request_ids:
-                start_s = max(start_s, request_s.get(request_id, self._request_end_s.get(request_id, start_s)))
-            end_s = max(start_s + flight.duration_s, now_s)
-            flight.start_s, flight.end_s = start_s, end_s
-            for device in chunk.devices:
-                device_s[device] = end_s
-            for request_id in chunk.request_ids:
-                request_s[request_id] = end_s
-        return tuple([max(end_s, now_s) for end_s in device_s]), request_s
+    def predict(self, now_s: float) -> None:
+        """Bring all predictions up to now. Everything below answers as of the last call."""
+        by_end, flights = self._by_end, self._flights
+        while by_end and by_end[0][1] not in flights:
+            heappop(by_end)
+        if not self._surprised and not (by_end and by_end[0][0] < now_s):
+            return
+        self._surprised = False
+        self._free_s = list(self._device_end_s)
+        self._last_flight.clear()
+        for flight in flights.values():
+            self._place(flight, now_s)
+        self._by_end = [(flight.end_s, chunk_id) for chunk_id, flight in flights.items()]
+        heapify(self._by_end)
+
+    def free_s(self, now_s: float) -> tuple[float, ...]:
+        """When each device is free, never before now."""
+        return tuple([end_s if end_s > now_s else now_s for end_s in self._free_s])
+
+    def next_free_s(self, after_s: float = float("-inf")) -> float:
+        """When the first open device is free of those that are not free by then; infinity if there is none."""
+        times_s = compress(self._free_s, self._is_open)
+        if after_s > float("-inf"):
+            return min([free_s for free_s in times_s if free_s > after_s], default=float("inf"))
+        return min(times_s, default=float("inf"))
+
+    def ready_s(self, request_id: str) -> float:
+        """When the last chunk in flight of a request ends."""
+        return self._last_flight[request_id].end_s
 
     def open_devices(self) -> tuple[bool, ...]:
         """Which devices have no DENOISE chunk waiting behind the first chunk of their queue."""
-        return tuple([len(queue) < 2 or not _holds_denoise(queue) for queue in self._queues])
+        return tuple(self._is_open)
+
+    def _place(self, flight: Flight, now_s: float) -> None:
+        """Predict a flight after all that were submitted before it."""
+        chunk, start_s = flight.chunk, flight.submitted_s
+        for device in chunk.devices:
+            start_s = max(start_s, self._free_s[device])
+        for request_id in chunk.request_ids:
+            last = self._last_flight.get(request_id)
+            start_s = max(start_s, last.end_s if last else self._request_end_s.get(request_id, start_s))
+            self._last_flight[request_id] = flight
+        flight.start_s = start_s
+        flight.end_s = max(start_s + flight.duration_s, now_s)
+        for device in chunk.devices:
+            self._free_s[device] = flight.end_s
 
 
 def _holds_denoise(queue: deque[Flight]) -> bool:

@@ -41,11 +41,9 @@ class TrackedRequest:
 
     def view(self, ready_s: float | None) -> RequestView:
         """What policies see; `ready_s` is None when nothing of it is in flight."""
-        if ready_s is not None:
-            self._view = None
-            return self._make_view(ready_s)
-        if self._view is None:
-            self._view = self._make_view(self.request.arrival_s)
+        ready_s = self.request.arrival_s if ready_s is None else ready_s
+        if self._view is None or self._view.ready_s != ready_s:
+            self._view = self._make_view(ready_s)
         return self._view
 
     def commit(self, chunk: Chunk) -> None:

@@ -1,6 +1,7 @@
 """What a policy sees and what it answers. A policy is a pure function of both; nothing here can be changed by it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from tetriserve.core.size import Size
@@ -29,26 +30,64 @@ class RequestView:
     decode_s: float
 
 
-@dataclass(frozen=True, slots=True)
+class Pending(Protocol):
+    """All requests that have steps nobody has committed to yet. To be asked while a plan is made, not kept.
+
+    `requests` looks at every one. The others cost what they answer: who waits is kept in order, and so a policy that
+    asks for the first few does not pay for the length of the queue.
+    """
+
+    @property
+    def num_on_time(self) -> int:
+        """How many wait, with nothing in flight, and can still be on time at full speed."""
+        ...
+
+    def requests(self) -> tuple[RequestView, ...]:
+        """All, in order of arrival."""
+        ...
+
+    def find(self, request_id: str) -> RequestView | None:
+        """One of them."""
+        ...
+
+    def running(self) -> tuple[RequestView, ...]:
+        """Those with chunks in flight."""
+        ...
+
+    def first(self, count: int) -> list[RequestView]:
+        """Of those that wait and can be on time, those that are due first."""
+        ...
+
+    def first_late(self, count: int) -> list[RequestView]:
+        """Of the others that wait, those that need least time."""
+        ...
+
+
+@dataclass(frozen=True)
 class View:
     """The state of the world at `now_s`.
 
-    `requests` are in order of arrival. `free_s[d]` is when device d is predicted to have ended all that is
-    committed to it (never before now). `open[d]` is false while a chunk is already queued behind the running one.
+    `free_s[d]` is when device d is predicted to have ended all that is committed to it (never before now). `open[d]`
+    is false while a chunk is already queued behind the running one.
     """
 
     now_s: float
     ahead_s: float
-    requests: tuple[RequestView, ...]
+    pending: Pending
     free_s: tuple[float, ...]
     open: tuple[bool, ...]
     cost: CostModel
     num_devices: int
 
+    @cached_property
+    def requests(self) -> tuple[RequestView, ...]:
+        """All pending requests in order of arrival."""
+        return self.pending.requests()
+
     def available(self, by_s: float | None = None) -> tuple[int, ...]:
         """Open devices that are free by `by_s`; without it, within `ahead_s` from now."""
         limit_s = (self.now_s + self.ahead_s if by_s is None else by_s) + TOLERANCE_S
-        return tuple(d for d in range(self.num_devices) if self.open[d] and self.free_s[d] <= limit_s)
+        return tuple([d for d, free_s in enumerate(self.free_s) if free_s <= limit_s and self.open[d]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +110,8 @@ class Plan:
 class Policy(Protocol):
     """Plans. `memory` is whatever immutable value the policy returned last, None at first.
 
-    Called with all events of an instant taken in, and `ahead_s` before a device becomes free.
+    Called with all events of an instant taken in while somebody is pending: at every arrival and end of a chunk at
+    which a device is available, `ahead_s` before one becomes so, and when the last plan wished to.
     """
 
     def __call__(self, view: View, memory: Any) -> tuple[Plan, Any]:

@@ -30,11 +30,12 @@ class Faults:
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """A chunk on its way through the queues of its devices and of its requests."""
+    """A chunk on its way through the queues of its devices and of its requests; in `num_waits` it is not the first."""
 
     chunk: Chunk
     requests: tuple[Request, ...]
     queues: tuple[deque["_Run"], ...]
+    num_waits: int
     started_s: float | None = None
 
 
@@ -70,12 +71,10 @@ class SimulatedExecutor:
 
     def submit(self, chunks: Sequence[tuple[Chunk, tuple[Request, ...]]]) -> None:
         """Queue chunks, each with its requests."""
-        runs = [_Run(chunk, requests, self._queues(chunk)) for chunk, requests in chunks]
+        runs = [self._enqueue(chunk, requests) for chunk, requests in chunks]
         for run in runs:
-            for queue in run.queues:
-                queue.append(run)
-        for run in runs:
-            self._start_if_ready(run)
+            if run.num_waits == 0:
+                self._start(run)
 
     def release(self, request_id: str) -> None:
         """Forget a request."""
@@ -92,17 +91,16 @@ class SimulatedExecutor:
         self._blocks.clear()
         self._deliver(WorkersLost(devices, message))
 
-    def _queues(self, chunk: Chunk) -> tuple[deque[_Run], ...]:
-        """All queues a chunk waits in: those of its devices and those of its requests."""
+    def _enqueue(self, chunk: Chunk, requests: tuple[Request, ...]) -> _Run:
+        """Behind all that came earlier, in the queues of its devices and in those of its requests."""
         devices = [self._devices[device] for device in chunk.devices]
-        return (*devices, *[self._requests.setdefault(id_, deque()) for id_ in chunk.request_ids])
+        queues = (*devices, *[self._requests.setdefault(id_, deque()) for id_ in chunk.request_ids])
+        run = _Run(chunk, requests, queues, sum(map(bool, queues)))
+        for queue in queues:
+            queue.append(run)
+        return run
 
-    def _start_if_ready(self, run: _Run) -> None:
-        if run.started_s is not None:
-            return
-        for queue in run.queues:
-            if queue[0] is not run:
-                return
+    def _start(self, run: _Run) -> None:
         run.started_s = max(self._clock.now_s(), self._ready_s)
         call = partial(self._finish, run, self._generation)
         self._clock.call_at(run.started_s + self._duration_s(run), ChunkDone.rank, call)
@@ -111,8 +109,9 @@ class SimulatedExecutor:
         chunk = run.chunk
         if chunk.stage is not Stage.DENOISE:
             return self._cost.chunk_s(chunk, run.requests[0].size)
-        moved = any(self._blocks.get(id_, chunk.devices) != chunk.devices for id_ in chunk.request_ids)
+        moved = False
         for request_id in chunk.request_ids:
+            moved |= self._blocks.get(request_id, chunk.devices) != chunk.devices
             self._blocks[request_id] = chunk.devices
         planned_s = self._cost.chunk_s(chunk, run.requests[0].size, moved)
         if self._faults.noise_cv == 0:
@@ -126,12 +125,16 @@ class SimulatedExecutor:
         assert run.started_s is not None
         now_s, chunk = self._clock.now_s(), run.chunk
         self.busy_device_s += (now_s - run.started_s) * chunk.degree
+        heads = []
         for queue in run.queues:
             queue.popleft()
-        for queue in run.queues:
             if queue:
-                self._start_if_ready(queue[0])
-        failed = tuple(id_ for id_ in chunk.request_ids if id_ in self._faults.failing_ids)
+                queue[0].num_waits -= 1
+                heads.append(queue[0])
+        for head in heads:
+            if head.num_waits == 0 and head.started_s is None:
+                self._start(head)
+        failed = tuple([id_ for id_ in chunk.request_ids if id_ in self._faults.failing_ids])
         if failed:
             message = "simulated failure"
             self._deliver(ChunkFailed(chunk.chunk_id, run.started_s, now_s, failed, "engine_error", message))

@@ -148,7 +148,7 @@ class Simulation:
         )
 
     def _on(self, event: Event) -> None:
-        if isinstance(event, ChunkDone | ChunkFailed):
+        if isinstance(event, (ChunkDone, ChunkFailed)):
             chunk = self._submitted.pop(event.chunk_id)
             self._chunks.append(ExecutedChunk(chunk, event.started_s, event.finished_s))
         begin = perf_counter()

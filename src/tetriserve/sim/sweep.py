@@ -54,7 +54,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class SweepConfig:
-    """What all cells have in common. `timing` says whether rows hold decision times."""
+    """What all cells have in common. `timing` says whether rows hold decision times.
+
+    `extrapolated` multiplies the step times that the profile calls extrapolated.
+    """
 
     profile: str
     num_devices: int
@@ -63,6 +66,7 @@ class SweepConfig:
     num_inference_steps: int = 28
     timing: bool = True
     limit_s: float = 60.0
+    extrapolated: float = 1.0
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
 
     def key(self) -> str:
@@ -72,7 +76,8 @@ class SweepConfig:
 
 def run_cell(config: SweepConfig, cell: Cell) -> Row:
     """The row of one cell: its coordinates, and the numbers of the run or the bound. Raises ConfigurationError."""
-    cost = CostModel(load_profile(config.profile), config.num_devices)
+    profile = load_profile(config.profile).with_extrapolated(config.extrapolated)
+    cost = CostModel(profile, config.num_devices)
     requests = make_requests(config, cell, cost)
     return {**asdict(cell), **_numbers(config, cell, cost, requests)}
 
@@ -115,10 +120,13 @@ def sweep(
 
 
 def means(rows: Iterable[Row]) -> list[Row]:
-    """Over seeds: SAR of each policy in each cell, and as a share of each bound's mean."""
-    groups: dict[tuple[str, float, float], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    """Over seeds: SAR of each policy in each cell, and as a share of each bound's mean.
+
+    `gpu_s_per_on_time_image` counts all work, that on late images too, and divides it by the images on time.
+    """
+    groups: dict[tuple[str, float, float], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        groups[row["mix"], row["rate_per_min"], row["slo_scale"]][row["policy"]].append(row["sar"])
+        groups[row["mix"], row["rate_per_min"], row["slo_scale"]][row["policy"]].append(row)
     return [
         {"mix": mix, "rate_per_min": rate_per_min, "slo_scale": scale, "policy": policy, **_shares(policy, by_policy)}
         for (mix, rate_per_min, scale), by_policy in groups.items()
@@ -126,10 +134,16 @@ def means(rows: Iterable[Row]) -> list[Row]:
     ]
 
 
-def _shares(policy: str, by_policy: Mapping[str, Sequence[float]]) -> Row:
-    mean = {name: sum(values) / len(values) for name, values in by_policy.items()}
+def _shares(policy: str, by_policy: Mapping[str, Sequence[Row]]) -> Row:
+    mean = {name: _mean(rows, "sar") for name, rows in by_policy.items()}
     shares = {f"of_{solver}": mean[policy] / mean[solver] for solver in (BOUND, HINDSIGHT) if mean.get(solver)}
+    if policy not in (BOUND, HINDSIGHT) and mean[policy]:
+        shares["gpu_s_per_on_time_image"] = _mean(by_policy[policy], "gpu_seconds_per_image") / mean[policy]
     return {"sar": mean[policy], "num_seeds": len(by_policy[policy]), **shares}
+
+
+def _mean(rows: Sequence[Row], name: str) -> float:
+    return float(sum(row[name] for row in rows)) / len(rows)
 
 
 def _coordinates(row: Row) -> Row:

@@ -12,17 +12,19 @@ Block = tuple[int, ...]
 
 @dataclass(slots=True)
 class Board:
-    """The devices of a cell while a plan is made: `idle` ones are free, `reserved_s` says until when only."""
+    """The devices of a cell while a plan is made: `idle` ones are free, `reserved_s` says until when only.
+
+    Who is ready by `ready_by_s` can start.
+    """
 
     view: View
     devices: range
     idle: set[int]
     reserved_s: dict[int, float] = field(default_factory=dict)
+    ready_by_s: float = field(init=False)
 
-    @property
-    def ready_by_s(self) -> float:
-        """Who is ready by then can start."""
-        return self.view.now_s + self.view.ahead_s + TOLERANCE_S
+    def __post_init__(self) -> None:
+        self.ready_by_s = self.view.now_s + self.view.ahead_s + TOLERANCE_S
 
     def blocks(self, degree: int, among: set[int]) -> list[Block]:
         """Blocks of the cell that consist of some devices."""

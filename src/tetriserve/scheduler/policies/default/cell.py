@@ -1,7 +1,7 @@
 """The plan of one cell: serve the best set of those due first, then let the others use what is idle."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
@@ -92,9 +92,8 @@ def _look_at(board: Board, queue: Queue, running: Sequence[RequestView], rules: 
     """Who is due first of this cell's share of the waiting, and its running ones, if they can be on time."""
     share = -(-queue.num_on_time // len(rules.cells))
     waiting = queue.first(min(share, rules.config.num_ahead))
-    jobs = [_job((one,), board, rules) for one in (*waiting, *running)]
-    on_time = [job for job in jobs if job.ends_s <= job.due_s + TOLERANCE_S]
-    return sorted([_soon(job, rules.config.window_s) for job in on_time], key=lambda job: (job.due_s, job.key))
+    jobs = [_job((one,), board, rules, rules.config.window_s) for one in (*waiting, *running)]
+    return sorted([job for job in jobs if job.ends_s <= job.due_s + TOLERANCE_S], key=lambda job: (job.due_s, job.key))
 
 
 def _choose(
@@ -106,19 +105,14 @@ def _choose(
         return jobs, chosen
 
     def merge(members: Sequence[Job]) -> Job:
-        return _soon(_job(tuple([job.members[0] for job in members]), board, rules), rules.config.window_s)
+        return _job(tuple([job.members[0] for job in members]), board, rules, rules.config.window_s)
 
     return with_batches((jobs, chosen), rules.counts_of, merge, decide)
 
 
-def _job(members: tuple[RequestView, ...], board: Board, rules: Rules) -> Job:
+def _job(members: tuple[RequestView, ...], board: Board, rules: Rules, window_s: float = 0.0) -> Job:
     curve = rules.curve_of(members[0].size, len(members))
-    return Job.of(members, curve, board.view.now_s, board.ready_by_s)
-
-
-def _soon(job: Job, window_s: float) -> Job:
-    """Who is ready within the window is planned with as if it were now, but has so much less time."""
-    return replace(job, begin_s=0.0, due_s=job.due_s - job.begin_s) if 0 < job.begin_s <= window_s else job
+    return Job.of(members, curve, board.view.now_s, board.ready_by_s, window_s)
 
 
 def _start(board: Board, jobs: Sequence[Job], blocks: Mapping[str, Block], rules: Rules) -> list[Assignment]:

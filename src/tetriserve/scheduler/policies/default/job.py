@@ -10,9 +10,11 @@ from tetriserve.scheduler.view import TOLERANCE_S, RequestView
 CurveOf = Callable[[Size], StepCurve]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Job:
     """Steps to take together. Times are seconds from now. `key` is its first request: none is in two jobs of a plan.
+
+    Never changed, but not frozen: a decision makes some, and frozen ones take five times as long to make.
 
     `begin_s` is when its first step can start and `due_s` when the last must have ended; `curve` has the times of a
     step by degree and `ladder` the same in ascending order; `gpu_s` is the least GPU time that meets the deadline.
@@ -29,23 +31,28 @@ class Job:
     in_flight: bool
 
     @classmethod
-    def of(cls, members: tuple[RequestView, ...], curve: StepCurve, now_s: float, ready_by_s: float) -> "Job":
-        """A job of requests of one size; a batch lasts as long as its longest member and is due with its first."""
-        num_steps = max([one.remaining_steps for one in members])
-        ready_s = max([one.ready_s for one in members])
-        begin_s = max(ready_s - now_s, 0.0) + sum([one.encode_s for one in members])
-        due_s = min([one.deadline_s - one.decode_s for one in members]) - now_s
-        return cls(
-            key=members[0].request_id,
-            members=members,
-            curve=curve,
-            ladder=tuple(sorted(curve.step_s.items())),
-            num_steps=num_steps,
-            begin_s=begin_s,
-            due_s=due_s,
-            gpu_s=curve.least_gpu_s(num_steps, due_s - begin_s),
-            in_flight=ready_s > ready_by_s + TOLERANCE_S,
-        )
+    def of(
+        cls, members: tuple[RequestView, ...], curve: StepCurve, now_s: float, ready_by_s: float, window_s: float = 0.0
+    ) -> "Job":
+        """A job of requests of one size; a batch lasts as long as its longest member and is due with its first.
+
+        Who is ready within the window is planned with as if it were now, but has so much less time.
+        """
+        first = members[0]
+        num_steps, ready_s, encode_s = first.remaining_steps, first.ready_s, first.encode_s
+        due_s = first.deadline_s - first.decode_s
+        for one in members[1:]:
+            num_steps, ready_s = max(num_steps, one.remaining_steps), max(ready_s, one.ready_s)
+            encode_s += one.encode_s
+            due_s = min(due_s, one.deadline_s - one.decode_s)
+        begin_s = max(ready_s - now_s, 0.0) + encode_s
+        left_s = due_s - now_s
+        gpu_s = curve.least_gpu_s(num_steps, left_s - begin_s)
+        if begin_s <= window_s:
+            left_s -= begin_s
+            begin_s = 0.0
+        in_flight = ready_s > ready_by_s + TOLERANCE_S
+        return cls(first.request_id, members, curve, curve.ladder, num_steps, begin_s, left_s, gpu_s, in_flight)
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ A machine is planned in cells as large as the largest degree, since no request c
 is one cell. See docs/policies.md for the reasons and for what was tried.
 """
 
-from collections.abc import Iterable
+from bisect import insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from heapq import nsmallest
 
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
@@ -61,10 +61,13 @@ def plan_default(view: View, memory: Pass | None, rules: Rules) -> tuple[Plan, P
     now, later = cells[:CELLS_AT_ONCE], cells[CELLS_AT_ONCE:]
     ready_by_s = view.now_s + view.ahead_s + TOLERANCE_S
     running: dict[int, list[RequestView]] = {}
-    for one in view.requests:
+    ready: list[RequestView] = []
+    for one in view.pending.running():
         if one.ready_s > ready_by_s:
             running.setdefault(one.last_devices[0] // len(rules.cells[0]), []).append(one)
-    queue = _queue([one for one in view.requests if one.ready_s <= ready_by_s], view, rules, len(now))
+        else:
+            ready.append(one)
+    queue = _queue(ready, view, rules, len(now))
     assignments: list[Assignment] = []
     for index in now:
         cell = rules.cells[index]
@@ -74,21 +77,26 @@ def plan_default(view: View, memory: Pass | None, rules: Rules) -> tuple[Plan, P
     return Plan(tuple(assignments), view.now_s), Pass(later[0], len(later))
 
 
-def _queue(waiting: Iterable[RequestView], view: View, rules: Rules, num_boards: int) -> Queue:
-    """As many as the boards can look at, in the order in which they are looked at."""
-    now_s, curve_of = view.now_s, rules.curve_of
-    on_time: list[tuple[float, str, RequestView]] = []
-    late: list[tuple[float, str, RequestView]] = []
-    for one in waiting:
-        left_s = one.encode_s + one.remaining_steps * curve_of(one.size, 1).fastest_s
-        due_s = one.deadline_s - one.decode_s
-        if now_s + left_s <= due_s + TOLERANCE_S:
-            on_time.append((due_s, one.request_id, one))
-        else:
-            late.append((left_s, one.request_id, one))
+def _queue(ready: Sequence[RequestView], view: View, rules: Rules, num_boards: int) -> Queue:
+    """As many as the boards can look at, in the order in which they are looked at: who waits, and who ends now."""
     most = num_boards * rules.config.num_ahead
-    return Queue(_first(most, on_time), _first(most, late), len(on_time))
+    on_time, late = view.pending.first(most), view.pending.first_late(most)
+    num_on_time = view.pending.num_on_time
+    for one in ready:
+        due, left = _due(one), _left(one, rules)
+        if view.now_s + left[0] <= due[0] + TOLERANCE_S:
+            num_on_time += 1
+            insort(on_time, one, key=_due)
+        else:
+            insort(late, one, key=partial(_left, rules=rules))
+    return Queue(
+        {one.request_id: one for one in on_time[:most]}, {one.request_id: one for one in late[:most]}, num_on_time
+    )
 
 
-def _first(count: int, ranked: list[tuple[float, str, RequestView]]) -> dict[str, RequestView]:
-    return {id_: one for _, id_, one in nsmallest(count, ranked)}
+def _due(one: RequestView) -> tuple[float, str]:
+    return one.deadline_s - one.decode_s, one.request_id
+
+
+def _left(one: RequestView, rules: Rules) -> tuple[float, str]:
+    return one.encode_s + one.remaining_steps * rules.curve_of(one.size, 1).fastest_s, one.request_id

@@ -22,11 +22,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class StepCurve:
-    """Seconds of a step of one size by degree; `hull` is the lower convex hull of (seconds, GPU seconds)."""
+    """Seconds of a step of one size by degree, `ladder` the same in ascending order of degrees.
+
+    `hull` is the lower convex hull of (seconds, GPU seconds).
+    """
 
     step_s: dict[int, float]
     fastest_s: float
     hull: tuple[tuple[float, float], ...]
+    ladder: tuple[tuple[int, float], ...]
 
     @classmethod
     def of(cls, size: Size, cost: CostModel, num_devices: int, batch: int = 1) -> "StepCurve":
@@ -34,7 +38,7 @@ class StepCurve:
         known = [degree for degree in cost.degrees if degree <= num_devices and batch in cost.batches(degree, size)]
         step_s = {degree: cost.step_s(size, degree, batch) for degree in known}
         points = sorted((seconds, degree * seconds) for degree, seconds in step_s.items())
-        return cls(step_s, min(step_s.values()), lower_hull(points))
+        return cls(step_s, min(step_s.values()), lower_hull(points), tuple(sorted(step_s.items())))
 
     def least_gpu_s(self, num_steps: int, budget_s: float) -> float:
         """Least GPU time of steps within a budget if steps could be split; too small a budget is ignored."""
