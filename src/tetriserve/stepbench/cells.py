@@ -8,7 +8,9 @@ from typing import Any
 from tetriserve.core.size import Size
 
 OURS = "tetriserve"
-CONTENDERS = (OURS, "diffusers", "diffusers-compiled", "diffusers-parallel", "xdit", "xdit-compiled")
+OURS_8_BIT = "tetriserve-fp8"
+"""Another image, if only a little: shown beside the others, compared with none of them."""
+CONTENDERS = (OURS, OURS_8_BIT, "diffusers", "diffusers-compiled", "diffusers-parallel", "xdit", "xdit-compiled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +58,5 @@ class Measured:
 
 def best_peer(results: Sequence[Measured], cell: StepCell) -> Measured | None:
     """The fastest of the others in a cell."""
-    peers = [r for r in results if r.cell == cell and r.contender != OURS and r.samples_ms]
+    peers = [r for r in results if r.cell == cell and r.contender not in (OURS, OURS_8_BIT) and r.samples_ms]
     return min(peers, key=lambda r: r.median_ms or 0.0, default=None)

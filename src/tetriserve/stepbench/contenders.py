@@ -58,10 +58,12 @@ def flux(device: torch.device, model_class: Any = FluxTransformer2DModel) -> Any
 class TetriServe:
     """Ours: the engine's own adapter and solver, with everything that a chunk of one step costs."""
 
-    def __init__(self, device: torch.device, group: SequenceGroup) -> None:
+    def __init__(self, device: torch.device, group: SequenceGroup, *, fp8: bool = False) -> None:
         scheduler: Any = FlowMatchEulerDiscreteScheduler(shift=3.0)
         pipeline: Any = FluxPipeline(scheduler, None, None, None, None, None, flux(device))
         self._adapter = FluxAdapter(pipeline, CARD, device)
+        if fp8:
+            self._adapter.use_8_bits()
         self._denoiser = Denoiser(self._adapter)
         self._group = group
 
@@ -125,8 +127,8 @@ def xdit(device: torch.device, degree: int) -> Any:
 def make(name: str, device: torch.device, group: SequenceGroup) -> Contender:
     """A contender by name, on this rank."""
     match name:
-        case "tetriserve":
-            return TetriServe(device, group)
+        case "tetriserve" | "tetriserve-fp8":
+            return TetriServe(device, group, fp8=name.endswith("fp8"))
         case "diffusers" | "diffusers-compiled":
             return Diffusers(flux(device), compiled=name.endswith("compiled"))
         case "diffusers-parallel":
