@@ -10,7 +10,18 @@ from tetriserve.core.image import Image
 from tetriserve.core.request import Request
 from tetriserve.engine.batch import check_work, newest, without_void
 from tetriserve.engine.ledger import Ledger
-from tetriserve.engine.messages import Command, Decode, Denoise, Encode, Finished, Picture, Receive, Release, Send
+from tetriserve.engine.messages import (
+    Cancel,
+    Command,
+    Decode,
+    Denoise,
+    Encode,
+    Finished,
+    Picture,
+    Receive,
+    Release,
+    Send,
+)
 from tetriserve.engine.placement import HandOver, Placement, Work
 from tetriserve.engine.workers import Workers
 
@@ -31,6 +42,7 @@ class Dispatcher:
         self._ledger = Ledger()
         self._images: dict[str, Image] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
+        self._cancelled: set[str] = set()
         self._num_losses = 0
         self._was_ready = False
         self.failed: TetriServeError | None = None
@@ -50,17 +62,27 @@ class Dispatcher:
                 raise EngineError("a chunk of a request that has not been encoded")
             self._dispatch(self._workers, runnable)
 
+    def cancel(self, request_id: str) -> None:
+        """Let no chunk of the request alone begin any more."""
+        with self._lock:
+            waiting = any(request_id in chunk.request_ids for chunk, _ in self._backlog)
+            if not waiting and not self._placement.knows((request_id,)):
+                return
+            self._cancelled.add(request_id)
+            if self._workers is not None:
+                self._tell_all(self._workers, Cancel(request_id))
+
     def release(self, request_id: str) -> None:
         """Forget a request everywhere."""
         with self._lock:
+            self._cancelled.discard(request_id)
             self._placement.forget(request_id)
             self._ledger.release(request_id)
             self._images.pop(request_id, None)
             self._warnings.pop(request_id, None)
             self._backlog = [work for work in self._backlog if request_id not in work[0].request_ids]
             if self._workers is not None:
-                for rank in range(self._num_devices):
-                    self._workers.send(rank, Release(request_id))
+                self._tell_all(self._workers, Release(request_id))
 
     def take_image(self, request_id: str) -> Image:
         """Raises KeyError if the request has no image (any more)."""
@@ -72,6 +94,8 @@ class Dispatcher:
         with self._lock:
             self._workers = workers
             self._was_ready = True
+            for request_id in self._cancelled:
+                self._tell_all(workers, Cancel(request_id))
             batch, self._backlog = newest(self._backlog), []
             self._dispatch(workers, without_void(batch, self._placement))
 
@@ -119,6 +143,10 @@ class Dispatcher:
                 command = _command(chunk, requests)
                 for rank in chunk.devices:
                     workers.send(rank, command)
+
+    def _tell_all(self, workers: Workers, command: Command) -> None:
+        for rank in range(self._num_devices):
+            workers.send(rank, command)
 
     def _store(self, request_id: str, picture: Picture) -> None:
         warnings = self._warnings.get(request_id, ())

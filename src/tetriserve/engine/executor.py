@@ -74,6 +74,10 @@ class ProcessExecutor:
         """
         self._dispatcher.submit(chunks)
 
+    def cancel(self, request_id: str) -> None:
+        """Void a request: its chunks that have not begun, and hold no other request, take no time and end as failed."""
+        self._dispatcher.cancel(request_id)
+
     def release(self, request_id: str) -> None:
         """Forget all tensors of a request, and its image if nobody took it. Unknown ids are ignored."""
         self._dispatcher.release(request_id)

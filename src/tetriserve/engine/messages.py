@@ -66,13 +66,19 @@ class Receive(Struct, frozen=True, tag=True):
     with_conditioning: bool
 
 
+class Cancel(Struct, frozen=True, tag=True):
+    """Chunks of this request that have not begun are void. The one command that overtakes all others."""
+
+    request_id: str
+
+
 class Release(Struct, frozen=True, tag=True):
     """Forget a request."""
 
     request_id: str
 
 
-Command = Setup | Encode | Denoise | Decode | Send | Receive | Release
+Command = Setup | Encode | Denoise | Decode | Send | Receive | Cancel | Release
 
 # --- worker -> parent ------------------------------------------------------------------------------------------------
 

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from tetriserve.core.commands import Command, Complete, Submit, WakeAt
-from tetriserve.core.errors import EngineError, RequestFailedError
-from tetriserve.core.events import Arrived, Event, Tick
+from tetriserve.core.commands import Cancel, Command, Complete, Submit, WakeAt
+from tetriserve.core.errors import EngineError, RequestCancelledError, RequestFailedError
+from tetriserve.core.events import Arrived, Cancelled, Event, Tick
 from tetriserve.core.executor import Executor
 from tetriserve.core.image import Image
 from tetriserve.core.outcome import Outcome
@@ -77,14 +77,27 @@ class Runtime:
         return f"img-{next(self._ids)}"
 
     async def generate(self, request: Request) -> Result:
-        """Run one request. Raises RequestFailedError if it ends without an image; its siblings don't notice."""
+        """Run one request. Whoever cancels the awaiting task cancels the request.
+
+        Raises RequestFailedError if it ends without an image, RequestCancelledError after `cancel`; its siblings
+        don't notice.
+        """
         if self.failure is not None:
             raise EngineError(self.failure)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._requests[request.request_id] = request
         self._futures[request.request_id] = future
         self.handle(Arrived(request))
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.cancel(request.request_id)
+            raise
+
+    def cancel(self, request_id: str) -> None:
+        """Give a request up: it leaves when its running chunk ends. One that has ended is left alone."""
+        if request_id in self._futures:
+            self.handle(Cancelled(request_id))
 
     def handle(self, event: Event) -> None:
         """Tell the scheduler what happened and do what it wants. The listener of the mailbox."""
@@ -115,6 +128,8 @@ class Runtime:
                 )
             case WakeAt(at_s):
                 self._wake_at(at_s)
+            case Cancel(request_id):
+                self.executor.cancel(request_id)
             case Complete(outcome):
                 self._complete(outcome)
 
@@ -126,7 +141,9 @@ class Runtime:
 
     def _complete(self, outcome: Outcome) -> None:
         request_id = outcome.request.request_id
-        if outcome.error is not None:
+        if outcome.cancelled:
+            self._settle(request_id, RequestCancelledError(f"request {request_id} was cancelled"))
+        elif outcome.error is not None:
             self._settle(request_id, RequestFailedError(outcome.error, outcome.error_code or "engine_error"))
         else:
             self._settle(request_id, Result(outcome, self.executor.take_image(request_id)))
@@ -135,7 +152,7 @@ class Runtime:
     def _settle(self, request_id: str, result: Result | EngineError) -> None:
         del self._requests[request_id]
         future = self._futures.pop(request_id)
-        if future.cancelled():  # the caller has gone away; its request ran to its end all the same
+        if future.cancelled():  # the caller has gone away
             return
         if isinstance(result, EngineError):
             future.set_exception(result)
