@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from tetriserve.core.request import Request
 
-
 CANCELLED = "cancelled"
 """The error code of a request that its caller gave up: neither an image nor a failure."""
 

@@ -11,7 +11,9 @@ from tetriserve.core.outcome import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Aggregates. Cancelled requests are only counted, whatever else is told is of the others. Latencies, in seconds from arrival, and GPU seconds per image are of those that got an image.
+    """Aggregates. Cancelled requests are only counted; all else is told of the others.
+
+    Latencies, in seconds from arrival, and GPU seconds per image are of those that got an image.
 
     `sar` is the SLO attainment ratio; it and the latencies are NaN where there is nothing to count.
     """
