@@ -12,7 +12,7 @@ from tetriserve.core.request import Request
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
 from tetriserve.cost.profile import unmeasured_profile
-from tetriserve.runtime.runtime import Runtime
+from tetriserve.runtime.runtime import Progress, Runtime
 from tetriserve.scheduler.policies import make_policy
 from tetriserve.scheduler.scheduler import Scheduler
 
@@ -47,6 +47,9 @@ class InstantExecutor:
     def take_image(self, request_id: str) -> Image:
         assert request_id not in self.released
         return Image(1, 1, request_id.encode()[:3].ljust(3))
+
+    def take_preview(self, request_id: str) -> Image:
+        return Image(1, 1, b"pre")
 
     def cancel(self, request_id: str) -> None:
         self.cancelled.append(request_id)
@@ -119,6 +122,17 @@ async def test_a_cancelled_request_is_an_error_of_its_own_kind_to_whoever_waits_
         await waiting
     runtime.cancel("a")
     assert (executor.cancelled, executor.released) == (["a"], ["b", "a"])
+
+
+async def test_whoever_watches_is_told_of_steps_and_pictures() -> None:
+    executor = InstantExecutor()
+    runtime = make_runtime(executor)
+    told: list[Progress] = []
+    watched = runtime.generate(request("a"), told.append)
+    await asyncio.gather(watched, runtime.generate(request("b")))
+    (progress,) = told
+    assert (progress.request.request_id, progress.num_steps_done) == ("a", 3)
+    assert progress.preview == Image(1, 1, b"pre")
 
 
 async def test_lost_workers_begin_the_request_again() -> None:

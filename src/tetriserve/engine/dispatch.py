@@ -41,6 +41,7 @@ class Dispatcher:
         self._placement = Placement()
         self._ledger = Ledger()
         self._images: dict[str, Image] = {}
+        self._previews: dict[str, Image] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
         self._cancelled: set[str] = set()
         self._num_losses = 0
@@ -79,6 +80,7 @@ class Dispatcher:
             self._placement.forget(request_id)
             self._ledger.release(request_id)
             self._images.pop(request_id, None)
+            self._previews.pop(request_id, None)
             self._warnings.pop(request_id, None)
             self._backlog = [work for work in self._backlog if request_id not in work[0].request_ids]
             if self._workers is not None:
@@ -88,6 +90,11 @@ class Dispatcher:
         """Raises KeyError if the request has no image (any more)."""
         with self._lock:
             return self._images.pop(request_id)
+
+    def take_preview(self, request_id: str) -> Image | None:
+        """The newest picture of an unfinished image, once."""
+        with self._lock:
+            return self._previews.pop(request_id, None)
 
     def attach(self, workers: Workers) -> None:
         """Workers are ready: give them what has waited."""
@@ -108,6 +115,8 @@ class Dispatcher:
                 self._warnings[chunk.request_ids[0]] = report.warnings
             if report.picture is not None and not self._ledger.has_failed(chunk.request_ids[0]):
                 self._store(chunk.request_ids[0], report.picture)
+            for preview in report.previews:
+                self._previews[preview.request_id] = _image(preview.picture)
         for event in events:
             self._on_event(event)
 
@@ -149,8 +158,11 @@ class Dispatcher:
             workers.send(rank, command)
 
     def _store(self, request_id: str, picture: Picture) -> None:
-        warnings = self._warnings.get(request_id, ())
-        self._images[request_id] = Image(picture.width, picture.height, picture.rgb, warnings)
+        self._images[request_id] = _image(picture, self._warnings.get(request_id, ()))
+
+
+def _image(picture: Picture, warnings: tuple[str, ...] = ()) -> Image:
+    return Image(picture.width, picture.height, picture.rgb, warnings)
 
 
 def _send_handover(workers: Workers, entry: HandOver) -> None:

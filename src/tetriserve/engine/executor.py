@@ -86,6 +86,10 @@ class ProcessExecutor:
         """The image of a request whose DECODE is done: once, and before `release`. Raises KeyError otherwise."""
         return self._dispatcher.take_image(request_id)
 
+    def take_preview(self, request_id: str) -> Image | None:
+        """The newest picture of a request that is being made and asked for partial images, once, in small."""
+        return self._dispatcher.take_preview(request_id)
+
     def __enter__(self) -> Self:
         self.start()
         return self

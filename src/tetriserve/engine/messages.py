@@ -119,6 +119,13 @@ class Picture(Struct, frozen=True):
     rgb: bytes
 
 
+class Preview(Struct, frozen=True):
+    """An unfinished image."""
+
+    request_id: str
+    picture: Picture
+
+
 class Finished(Struct, frozen=True, tag=True):
     """This rank's part of a chunk is over. Seconds of time.monotonic(), which all processes of a machine share."""
 
@@ -128,6 +135,7 @@ class Finished(Struct, frozen=True, tag=True):
     failures: tuple[Failure, ...] = ()
     warnings: tuple[str, ...] = ()
     picture: Picture | None = None
+    previews: tuple[Preview, ...] = ()
 
 
 class Broken(Struct, frozen=True, tag=True):

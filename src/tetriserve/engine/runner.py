@@ -8,13 +8,24 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tetriserve.core.outcome import CANCELLED
+from tetriserve.core.partial import is_partial_due
 from tetriserve.core.request import Request
-from tetriserve.engine.completion import Launched, Stopwatch, finite_flags
+from tetriserve.engine.completion import Launched, Stopwatch, finite_flags, picture_of, to_host
 from tetriserve.engine.exchange import Transfer, finish_receive, start_receive, start_send
 from tetriserve.engine.faults import failure_of, is_device_lost
-from tetriserve.engine.messages import Decode, Denoise, Encode, Failure, Finished, Picture, Receive, Release, Send
+from tetriserve.engine.messages import (
+    Decode,
+    Denoise,
+    Encode,
+    Failure,
+    Finished,
+    Receive,
+    Release,
+    Send,
+)
 from tetriserve.models.adapter import ModelAdapter, RequestState
 from tetriserve.models.denoise import Denoiser
+from tetriserve.models.flow_match import final_estimate
 from tetriserve.models.ulysses import SequenceGroup
 
 ChunkCommand = Encode | Denoise | Decode
@@ -93,13 +104,25 @@ class Runner:
                 return self._void(command.chunk_id, command.requests)
             states = [self._settled(request) for request in command.requests]
             watch = Stopwatch(self._device)
+            before = [state.latents for state in states]
             self._denoiser.run(states, command.first_steps, command.num_steps, group)
-            return Launched(command.chunk_id, ids, finite_flags(states), steps, watch.stop())
+            previews = self._previews(command, before) if group.rank == 0 else ()
+            return Launched(command.chunk_id, ids, finite_flags(states), steps, watch.stop(), previews)
         except Exception as error:
             if group.degree > 1:
                 raise
             failures = [self._fail(request, error, steps) for request in command.requests]
         return Finished(command.chunk_id, started_s, time.monotonic(), tuple(failures))
+
+    def _previews(self, command: Denoise, before: Sequence[Tensor]) -> tuple[tuple[str, Tensor], ...]:
+        """On the host, once the device is through: what the latents are about to become, for those who want it now."""
+        made = []
+        for request, start, first in zip(command.requests, before, command.first_steps, strict=True):
+            if is_partial_due(request, first, command.num_steps):
+                state = self._states[request.request_id]
+                latents = final_estimate(start, state.latents, state.sigmas, first, command.num_steps)
+                made.append((request.request_id, to_host(self._model.preview(request, latents))))
+        return tuple(made)
 
     def _decode(self, command: Decode) -> Finished:
         request, started_s = command.request, time.monotonic()
@@ -108,7 +131,7 @@ class Runner:
         try:
             state = self._settled(request)
             started_s = self._now_s()
-            picture = _picture(self._model.decode(state))
+            picture = picture_of(self._model.decode(state))
         except Exception as error:  # noqa: BLE001  (as in _encode)
             failure = self._fail(request, error, "decoding the image")
             return Finished(command.chunk_id, started_s, time.monotonic(), (failure,))
@@ -193,8 +216,3 @@ class Runner:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.monotonic()
-
-
-def _picture(rgb: Tensor) -> Picture:
-    height, width, _ = rgb.shape
-    return Picture(width, height, rgb.contiguous().numpy().tobytes())

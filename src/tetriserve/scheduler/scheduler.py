@@ -5,13 +5,16 @@ somebody is pending and a device available, now or later. A Tick comes last amon
 order never matters.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.commands import Cancel, Command, Complete, Submit, WakeAt
 from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkFailed, Event, Tick, WorkersLost
 from tetriserve.core.outcome import CANCELLED
+from tetriserve.core.request import Request
 from tetriserve.cost.model import CostModel
+from tetriserve.scheduler.admission import Foresight, foresee
 from tetriserve.scheduler.checks import check_plan
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.pending import PendingRequests
@@ -63,6 +66,10 @@ class Scheduler:
             case WorkersLost(message=message):
                 done = self._restart_all(message, now_s)
         return (*done, *self._ask_for_tick(self._next_look_s(now_s)))
+
+    def foresee(self, newcomers: Sequence[Request], now_s: float) -> Foresight:
+        """Whether requests that have not arrived could be met, by a forecast over all that have. Changes nothing."""
+        return foresee(self._view(now_s), newcomers)
 
     def _stage_s(self, size: Any) -> tuple[float, float]:
         return self._cost.stage_s(Stage.ENCODE, size), self._cost.stage_s(Stage.DECODE, size)

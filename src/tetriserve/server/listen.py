@@ -94,6 +94,11 @@ async def _started(server: uvicorn.Server, listener: socket.socket) -> asyncio.T
 def _server(app: FastAPI, on_grace_over: Callable[[], None] = lambda: None) -> _Server:
     # The application's life is the caller's, so uvicorn runs no lifespan; the application logs what goes wrong.
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_S + ANSWER_S
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S + ANSWER_S,
     )
     return _Server(config, on_grace_over)
