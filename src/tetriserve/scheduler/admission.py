@@ -13,6 +13,9 @@ from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.view import TOLERANCE_S, RequestView, View
 
+RESERVE = 0.15
+"""By so much steps are taken to be slower on a busy machine: for chunks that don't divide, blocks that are not free."""
+
 
 @dataclass(frozen=True, slots=True)
 class Foresight:
@@ -74,7 +77,9 @@ def _of_request(one: Request, view: View) -> _Run:
 
 
 def _ladder(size: Size, view: View) -> tuple[tuple[int, float], ...]:
-    return tuple((d, view.cost.step_s(size, d)) for d in view.cost.degrees if d <= view.num_devices)
+    idle = not view.requests and max(view.free_s) <= view.now_s + TOLERANCE_S
+    factor = 1.0 if idle else 1.0 + RESERVE
+    return tuple((d, factor * view.cost.step_s(size, d)) for d in view.cost.degrees if d <= view.num_devices)
 
 
 def _play(runs: Iterable[_Run], view: View) -> dict[str, float]:

@@ -147,6 +147,11 @@ class Simulation:
             decision_ms=tuple(self._decision_ms),
         )
 
+    def arrive(self, request: Request) -> None:
+        """A request comes, now, beside those given to `run`."""
+        self._requests[request.request_id] = request
+        self._on(Arrived(request))
+
     def cancel(self, request_id: str) -> None:
         """Its caller gives a request up, now."""
         self._on(Cancelled(request_id))
