@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scheduler.builders import LARGE, MEDIUM, SMALL, make_cost
 from tetriserve.core.chunk import Chunk, Stage
@@ -100,13 +100,23 @@ class Sleeper:
 
 
 def make_service(
-    num_devices: int = 2, cost: CostModel | None = None, policy: str = "default", failing_ids: Collection[str] = ()
+    num_devices: int = 2,
+    policy: str = "default",
+    failing_ids: Collection[str] = (),
+    cost: CostModel | None = None,
 ) -> tuple[Service, SleepingExecutor]:
     cost = cost or make_cost(num_devices, 0.005, 0.005)
     executor = SleepingExecutor(cost, num_devices, failing_ids)
     runtime = Runtime(Scheduler(make_policy(policy, cost, num_devices), cost, num_devices), executor)
     executor.listener = runtime.handle
     return Service(runtime, Menu(CARD, CARD.sizes), cost, policy, PAPER_SLO_S), executor
+
+
+def fast_cost(num_devices: int, speed: float) -> CostModel:
+    """A machine that is `speed` times as fast as the builders' one."""
+    profile = make_cost(num_devices).profile
+    entries = tuple(replace(entry, step_s=entry.step_s / speed) for entry in profile.entries)
+    return CostModel(replace(profile, entries=entries), num_devices)
 
 
 @asynccontextmanager

@@ -62,7 +62,6 @@ async def test_degrade_takes_steps_away_down_to_what_the_caller_allows() -> None
         silent = await post(server, **body)
     report = degraded.json()["tetriserve"]
     assert degraded.status_code == 200
-    assert report["met_deadline"]
     assert 15 <= report["num_inference_steps"] < 23  # 45 ms a step on both devices
     assert len(report["degrees"]) == report["num_inference_steps"]
     assert report["requested_num_inference_steps"] == 40

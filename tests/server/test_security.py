@@ -64,7 +64,7 @@ def test_keys_come_from_a_file_and_the_environment(tmp_path: Path) -> None:
         ("short", 0o600, "16"),
         (f"{KEY}\n{KEY}", 0o600, "twice"),
         ("# nothing", 0o600, "no key"),
-        (KEY, 0o644, "chmod 600"),
+        (KEY, 0o662, "chmod 600"),
     ],
 )
 def test_a_key_file_that_is_no_protection_is_refused(tmp_path: Path, content: str, mode: int, complaint: str) -> None:
@@ -102,8 +102,14 @@ async def test_an_origin_that_is_allowed_may_call_and_no_other() -> None:
 
 @pytest.mark.parametrize(
     ("host", "keys", "expected"),
-    [("127.0.0.1", {}, False), ("::1", {}, False), ("localhost", {}, False), ("0.0.0.0", {}, True), ("::", {}, True)]
-    + [("0.0.0.0", {"ann": KEY}, False)],
+    [
+        ("127.0.0.1", {}, False),
+        ("::1", {}, False),
+        ("localhost", {}, False),
+        ("0.0.0.0", {}, True),
+        ("::", {}, True),
+        ("0.0.0.0", {"ann": KEY}, False),
+    ],
 )
 def test_listening_openly_without_a_key_is_noticed(host: str, keys: dict[str, str], expected: bool) -> None:
     assert is_open(host, ServerConfig(api_keys=keys)) is expected

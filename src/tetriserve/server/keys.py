@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import logging
 import os
 import stat
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.server.errors import error_response
 from tetriserve.server.wire.errors import ErrorBody
+
+logger = logging.getLogger(__name__)
 
 ANYBODY = "anybody"
 MIN_KEY_CHARS = 16
@@ -71,13 +74,16 @@ class KeyCheck:
 def read_keys(path: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Keys from a file, one a line as KEY or NAME:KEY, and from the environment, separated by commas.
 
-    Raises ConfigurationError for a file that others may read, keys that are short or used twice.
+    Raises ConfigurationError for a file that others may write, and for keys that are short or used twice.
     """
     lines: list[str] = []
     if path is not None:
         try:
-            if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
-                raise ConfigurationError(f"--api-key-file {path}: others may read or write it; chmod 600")
+            mode = path.stat().st_mode
+            if mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise ConfigurationError(f"--api-key-file {path}: others may write it; chmod 600")
+            if mode & stat.S_IROTH:
+                logger.warning("%s can be read by everybody on this machine", path)
             lines += path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"--api-key-file {path}: {error}") from error

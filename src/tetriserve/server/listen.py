@@ -12,6 +12,8 @@ from fastapi import FastAPI
 
 from tetriserve.core.errors import ConfigurationError
 
+KEEP_ALIVE_S = 75
+"""Seconds that an idle connection stays open: longer than most proxies', so that they close it, not we."""
 GRACE_S = 5
 """Seconds that requests in flight have to finish after a signal."""
 ANSWER_S = 2
@@ -99,6 +101,7 @@ def _server(app: FastAPI, on_grace_over: Callable[[], None] = lambda: None) -> _
         access_log=False,
         lifespan="off",
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S + ANSWER_S,
     )
     return _Server(config, on_grace_over)
