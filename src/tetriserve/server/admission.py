@@ -27,7 +27,9 @@ class Gate:
         if self._service.runtime.failure is not None:
             raise EngineError(self._service.runtime.failure)
         self._check_room(call)
-        call = call.with_weight(call.params.weight * self._share(call))
+        share = self._share(call)
+        if share < 1.0:
+            call = call.with_weight(call.params.weight * share)
         if self._config.admission != "best-effort":
             call = self._keep_promise(call)
         self._held[call.caller] += call.params.n

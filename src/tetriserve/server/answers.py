@@ -37,6 +37,8 @@ async def finish(service: Service, call: Call, request: Request, watcher: Watche
 
 async def finish_all(service: Service, call: Call, watcher: Watcher | None = None) -> list[Finished]:
     """All images of a call. If one fails, nobody waits for the others: they are cancelled."""
+    if call.params.n == 1:
+        return [await finish(service, call, call.requests()[0], watcher)]
     tasks = [asyncio.ensure_future(finish(service, call, request, watcher)) for request in call.requests()]
     try:
         return await asyncio.gather(*tasks)

@@ -69,11 +69,10 @@ def read_call(service: Service, config: ServerConfig, body: ImagesRequest, slo_h
         negative_prompt=body.negative_prompt or "",
         slo_s=_slo_s(body.slo_ms, slo_header),
     )
-    params = replace(
-        service.with_slo(params, chosen.slo_factor),
-        weight=chosen.weight,
-        num_partial_images=(body.partial_images or 0) if body.stream else 0,
-    )
+    num_partial_images = (body.partial_images or 0) if body.stream else 0
+    if (chosen.weight, num_partial_images) != (params.weight, params.num_partial_images):
+        params = replace(params, weight=chosen.weight, num_partial_images=num_partial_images)
+    params = service.with_slo(params, chosen.slo_factor)
     steps, least = params.num_inference_steps, body.min_num_inference_steps
     if least is not None and least > steps:
         raise InvalidRequestError(
