@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from server.sleeping import sleeping_server
-from tetriserve.commands.server_options import is_open
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.server.config import ServerConfig
 from tetriserve.server.keys import KeyRing, read_keys
@@ -112,4 +111,4 @@ async def test_an_origin_that_is_allowed_may_call_and_no_other() -> None:
     ],
 )
 def test_listening_openly_without_a_key_is_noticed(host: str, keys: dict[str, str], expected: bool) -> None:
-    assert is_open(host, ServerConfig(api_keys=keys)) is expected
+    assert ServerConfig(api_keys=keys).is_open_at(host) is expected

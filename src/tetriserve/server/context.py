@@ -30,7 +30,7 @@ class Context:
     def of(cls, service: Service, config: ServerConfig) -> "Context":
         """Nothing held, nothing kept."""
         gate = Gate(service, config)
-        results = ResultStore(config.result_ttl_s, config.result_bytes)
+        results = ResultStore(config.result_ttl_s, config.result_mb << 20)
         return cls(service, config, gate, results, Jobs(service, gate, results, MemoryJobs(config.max_jobs)))
 
     def file_url(self, request: Request, token: str) -> str:

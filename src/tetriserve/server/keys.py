@@ -6,12 +6,14 @@ import logging
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tetriserve.core.errors import ConfigurationError
+from tetriserve.server.config import KEYS_VARIABLE, ServerConfig
 from tetriserve.server.errors import error_response
 from tetriserve.server.wire.errors import ErrorBody
 
@@ -19,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 ANYBODY = "anybody"
 MIN_KEY_CHARS = 16
-ENVIRONMENT = "TETRISERVE_API_KEYS"
 PROTECTED = "/v1/"
 OPEN_PREFIX = "/v1/images/files/"
 """Files have URLs that nobody can guess; browsers that show them have no key to send."""
@@ -71,6 +72,11 @@ class KeyCheck:
         await self._app(scope, receive, send)
 
 
+def with_keys(config: ServerConfig) -> ServerConfig:
+    """The configuration with its keys. Raises ConfigurationError."""
+    return replace(config, api_keys=read_keys(config.api_key_file))
+
+
 def read_keys(path: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Keys from a file, one a line as KEY or NAME:KEY, and from the environment, separated by commas.
 
@@ -81,13 +87,13 @@ def read_keys(path: Path | None, environment: Mapping[str, str] = os.environ) ->
         try:
             mode = path.stat().st_mode
             if mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise ConfigurationError(f"--api-key-file {path}: others may write it; chmod 600")
+                raise ConfigurationError(f"api_key_file {path}: others may write it; chmod 600")
             if mode & stat.S_IROTH:
                 logger.warning("%s can be read by everybody on this machine", path)
             lines += path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"--api-key-file {path}: {error}") from error
-    lines += environment.get(ENVIRONMENT, "").split(",")
+            raise ConfigurationError(f"api_key_file {path}: {error}") from error
+    lines += environment.get(KEYS_VARIABLE, "").split(",")
     keys: dict[str, str] = {}
     for line in lines:
         text = line.partition("#")[0].strip()
@@ -95,7 +101,7 @@ def read_keys(path: Path | None, environment: Mapping[str, str] = os.environ) ->
             name, _, key = text.rpartition(":")
             _add(keys, name.strip() or f"key-{len(keys) + 1}", key.strip())
     if path is not None and not keys:
-        raise ConfigurationError(f"--api-key-file {path}: there is no key in it")
+        raise ConfigurationError(f"api_key_file {path}: there is no key in it")
     return keys
 
 
