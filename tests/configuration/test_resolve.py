@@ -14,6 +14,14 @@ from tetriserve.core.setting import group, setting
 from tetriserve.core.size import Size
 
 EXAMPLES = {
+    "admission": "reject",
+    "max_queue": "10",
+    "classes": "batch=5:0.5",
+    "api_key_file": "keys",
+    "cors_origins": "https://a.example,https://b.example",
+    "result_mb": "2",
+    "max_jobs": "3",
+    "public_url": "https://images.example",
     "host": "::1",
     "port": "9000",
     "model": "/models/flux",

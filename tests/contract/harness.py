@@ -1,8 +1,13 @@
 """What a contract test needs of an executor, whichever it is."""
 
+import multiprocessing
+import os
+import queue
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from scheduler.builders import make_cost
 from tetriserve.core.chunk import Chunk, Stage
@@ -10,6 +15,8 @@ from tetriserve.core.events import ChunkDone, ChunkFailed, Event, WorkersLost
 from tetriserve.core.executor import Executor
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
+from tetriserve.engine.config import EngineConfig
+from tetriserve.engine.executor import ProcessExecutor
 from tetriserve.sim.clock import VirtualClock
 from tetriserve.sim.executor import Faults, SimulatedExecutor
 
@@ -21,7 +28,10 @@ End = ChunkDone | ChunkFailed
 
 @dataclass
 class Harness:
-    """An executor under test. `settle` returns when nothing is in flight; `events` has what came until then."""
+    """An executor under test. `settle` returns when nothing is in flight; `events` has what came until then.
+
+    `skew_s`: the ranks of a real block end their part of a chunk at slightly different times, and go on at once.
+    """
 
     executor: Executor
     settle: Callable[[], None]
@@ -29,6 +39,9 @@ class Harness:
     size: Size
     events: list[Event] = field(default_factory=list)
     next_chunk_id: int = 0
+    skew_s: float = 1e-6
+    seen: set[str] = field(default_factory=set)
+    on_submit: Callable[[list[Chunk]], None] = lambda chunks: None
 
     def chunk(self, stage: Stage, ids: tuple[str, ...], devices: tuple[int, ...], steps: range = range(0)) -> Chunk:
         """The next chunk, in the global order."""
@@ -47,6 +60,8 @@ class Harness:
 
     def submit(self, *chunks: Chunk) -> None:
         """Hand chunks over together; every request has four steps in all."""
+        self.seen.update(id_ for chunk in chunks for id_ in chunk.request_ids)
+        self.on_submit(list(chunks))
         self.executor.submit([(chunk, tuple(self._request(id_) for id_ in chunk.request_ids)) for chunk in chunks])
 
     def ends(self) -> dict[int, End]:
@@ -60,7 +75,8 @@ class Harness:
         return [event for event in self.events if isinstance(event, WorkersLost)]
 
     def _request(self, request_id: str) -> Request:
-        return Request(request_id, "a red apple", self.size, 4, 3.5, 1, 0.0, 60.0)
+        guidance_scale = 1e38 if request_id == FAILING_ID else 3.5  # with which real latents overflow
+        return Request(request_id, "a red apple", self.size, 4, guidance_scale, 1, 0.0, 60.0)
 
 
 @contextmanager
@@ -73,5 +89,41 @@ def simulated(num_devices: int) -> Iterator[Harness]:
     yield Harness(executor, clock.run, lambda device: executor.lose_workers((device,)), Size(256, 256), events)
 
 
-# The executor with real workers joins here: a context manager of the same shape, with its name in EXECUTORS.
-EXECUTORS = {"simulated": simulated}
+class RealWorkers:
+    """Four worker processes for a whole session of tests."""
+
+    def __init__(self, model_dir: Path) -> None:
+        self._arrivals: queue.Queue[Event] = queue.Queue()
+        self._pending: set[int] = set()
+        self._loss_expected = False
+        self.executor = ProcessExecutor(EngineConfig(model_dir, "cpu:4"), self._arrivals.put)
+        self.executor.start()
+
+    @contextmanager
+    def harness(self) -> Iterator[Harness]:
+        """The workers as one test sees them."""
+        events: list[Event] = []
+        made = Harness(self.executor, lambda: self._settle(events), self._kill, Size(64, 64), events)
+        made.skew_s = 0.1
+        made.on_submit = lambda chunks: self._pending.update(chunk.chunk_id for chunk in chunks)
+        yield made
+        self._settle(events)
+        for request_id in made.seen:
+            self.executor.release(request_id)
+
+    def _settle(self, events: list[Event]) -> None:
+        while self._pending or self._loss_expected or not self._arrivals.empty():
+            event = self._arrivals.get(timeout=30)
+            events.append(event)
+            if isinstance(event, WorkersLost):
+                self._pending.clear()
+                self._loss_expected = False
+            else:
+                assert isinstance(event, End)
+                self._pending.discard(event.chunk_id)
+
+    def _kill(self, device: int) -> None:
+        (worker,) = [one for one in multiprocessing.active_children() if one.name == f"tetriserve-{device}"]
+        assert worker.pid is not None
+        self._loss_expected = True
+        os.kill(worker.pid, signal.SIGKILL)

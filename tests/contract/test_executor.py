@@ -1,12 +1,12 @@
 """What the scheduler relies on, whoever does the work (see core/executor.py)."""
 
+import time
 from itertools import pairwise
 
 from contract.harness import FAILING_ID, Harness
 from tetriserve.core.chunk import Stage
 from tetriserve.core.events import ChunkDone, ChunkFailed
-
-EPSILON_S = 1e-6
+from tetriserve.core.outcome import CANCELLED
 
 
 def test_the_number_of_devices_is_known(harness: Harness) -> None:
@@ -50,7 +50,7 @@ def test_a_group_waits_for_all_its_devices(harness: Harness) -> None:
     harness.submit(*first, *wide)
     harness.settle()
     ends = harness.ends()
-    assert ends[wide[1].chunk_id].started_s >= ends[first[-1].chunk_id].finished_s - EPSILON_S
+    assert ends[wide[1].chunk_id].started_s >= ends[first[-1].chunk_id].finished_s - harness.skew_s
 
 
 def test_chunks_can_be_queued_while_others_run(harness: Harness) -> None:
@@ -111,7 +111,67 @@ def test_a_request_can_be_released_and_come_again(harness: Harness) -> None:
     assert len(harness.ends()) == 6
 
 
+def test_what_waits_of_a_cancelled_request_takes_no_time(harness: Harness) -> None:
+    """Queued behind another's work, all of it is void: one failed event a chunk, and the others don't notice."""
+    before, gone = harness.image("before", ((0, 1, 2, 3), 4)), harness.image("gone", ((0, 1), 2), ((0, 1, 2, 3), 2))
+    after = harness.image("after", ((0, 1, 2, 3), 4))
+    harness.submit(*before, *gone, *after)
+    harness.executor.cancel("gone")
+    harness.settle()
+    ends = harness.ends()
+    assert set(ends) == {chunk.chunk_id for chunk in (*before, *gone, *after)}
+    assert all(isinstance(ends[chunk.chunk_id], ChunkDone) for chunk in (*before, *after))
+    for chunk in gone[1:]:  # its encoding may have begun
+        end = ends[chunk.chunk_id]
+        assert isinstance(end, ChunkFailed)
+        assert (end.failed_ids, end.code) == (("gone",), CANCELLED)
+        assert end.finished_s - end.started_s < harness.skew_s
+
+
+def test_a_batch_goes_on_for_those_who_are_left(harness: Harness) -> None:
+    encode = [harness.chunk(Stage.ENCODE, (id_,), (0,)) for id_ in ("a", "b")]
+    both = harness.chunk(Stage.DENOISE, ("a", "b"), (0,), range(4))
+    decode = [harness.chunk(Stage.DECODE, (id_,), (0,)) for id_ in ("a", "b")]
+    harness.submit(*encode)
+    harness.settle()
+    harness.executor.cancel("a")
+    harness.submit(both, *decode)
+    harness.settle()
+    ends = harness.ends()
+    assert isinstance(ends[both.chunk_id], ChunkDone)
+    assert isinstance(ends[decode[0].chunk_id], ChunkFailed)
+    assert isinstance(ends[decode[1].chunk_id], ChunkDone)
+
+
+def test_cancelling_in_the_midst_of_joint_work_leaves_everybody_in_step(harness: Harness) -> None:
+    """Devices hear of it at different moments; none may wait for one that has skipped."""
+    for round_ in range(8):
+        gone = harness.image(f"gone{round_}", ((0, 1), 1), ((0, 1, 2, 3), 1), ((2, 3), 1), ((0, 1, 2, 3), 1))
+        stays = harness.image(f"stays{round_}", ((0, 1, 2, 3), 2), ((2,), 2))
+        for chunk in gone:
+            harness.submit(chunk)
+        time.sleep(0.002 * round_)
+        harness.executor.cancel(f"gone{round_}")
+        harness.submit(*stays)
+        harness.settle()
+        ends = harness.ends()
+        assert {chunk.chunk_id for chunk in (*gone, *stays)} <= set(ends)
+        assert all(isinstance(ends[chunk.chunk_id], ChunkDone) for chunk in stays)
+
+
+def test_a_cancelled_request_can_come_again_after_its_release(harness: Harness) -> None:
+    harness.executor.cancel("a")
+    for _ in range(2):
+        chunks = harness.image("a", ((0,), 4))
+        harness.submit(*chunks)
+        harness.settle()
+        assert isinstance(harness.ends()[chunks[-1].chunk_id], ChunkDone)
+        harness.executor.cancel("a")
+        harness.executor.release("a")
+
+
 def assert_in_order(harness: Harness, chunk_ids: list[int]) -> None:
     ends = harness.ends()
+    assert list(ends) == chunk_ids
     for former, latter in pairwise(chunk_ids):
-        assert ends[latter].started_s >= ends[former].finished_s - EPSILON_S
+        assert ends[latter].started_s >= ends[former].finished_s - harness.skew_s

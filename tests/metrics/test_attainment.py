@@ -22,6 +22,13 @@ def test_attainment_counts_failures_as_missed() -> None:
     assert slo_attainment(OUTCOMES) == 0.5
 
 
+def test_cancelled_requests_are_counted_and_judged_by_nobody() -> None:
+    summary = summarize([*OUTCOMES, outcome(SMALL, 0.1, error="cancelled")])
+    assert (summary.num_requests, summary.num_failed, summary.num_cancelled) == (5, 1, 1)
+    assert summary.sar == 0.5
+    assert summary.p50_latency_s == 2.0
+
+
 def test_other_numbers_are_of_those_with_an_image() -> None:
     summary = summarize(OUTCOMES)
     assert (summary.num_requests, summary.num_failed) == (4, 1)

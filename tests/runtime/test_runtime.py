@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from tetriserve.core.chunk import Chunk, Stage
-from tetriserve.core.errors import EngineError, RequestFailedError
+from tetriserve.core.errors import EngineError, RequestCancelledError, RequestFailedError
 from tetriserve.core.events import ChunkDone, ChunkFailed, Event, WorkersLost
 from tetriserve.core.image import Image
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
 from tetriserve.cost.profile import unmeasured_profile
-from tetriserve.runtime.runtime import Runtime
+from tetriserve.runtime.runtime import Progress, Runtime
 from tetriserve.scheduler.policies import make_policy
 from tetriserve.scheduler.scheduler import Scheduler
 
@@ -28,6 +28,7 @@ class InstantExecutor:
     fail: set[str] = field(default_factory=set)
     stall: bool = False
     failed: Exception | None = None
+    cancelled: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     submitted: list[Chunk] = field(default_factory=list)
 
@@ -46,6 +47,12 @@ class InstantExecutor:
     def take_image(self, request_id: str) -> Image:
         assert request_id not in self.released
         return Image(1, 1, request_id.encode()[:3].ljust(3))
+
+    def take_preview(self, request_id: str) -> Image:
+        return Image(1, 1, b"pre")
+
+    def cancel(self, request_id: str) -> None:
+        self.cancelled.append(request_id)
 
     def release(self, request_id: str) -> None:
         self.released.append(request_id)
@@ -89,12 +96,43 @@ async def test_a_caller_that_goes_away_disturbs_nobody() -> None:
     runtime = make_runtime(executor)
     gone = asyncio.create_task(runtime.generate(request("gone")))
     await asyncio.sleep(0)
+    await asyncio.sleep(0)
     gone.cancel()
     result = await runtime.generate(request("stays"))
     assert result.outcome.error is None
     while runtime.num_in_flight:
         await asyncio.sleep(0)
     assert sorted(executor.released) == ["gone", "stays"]
+    assert executor.cancelled == ["gone"]
+
+
+async def test_a_cancelled_request_is_an_error_of_its_own_kind_to_whoever_waits_for_it() -> None:
+    executor = InstantExecutor(stall=True)
+    runtime = make_runtime(executor)
+    waiting, queued = (asyncio.create_task(runtime.generate(request(name))) for name in ("a", "b"))
+    while not executor.submitted:
+        await asyncio.sleep(0.001)
+    runtime.cancel("b")
+    with pytest.raises(RequestCancelledError, match="b"):
+        await queued
+    runtime.cancel("a")
+    for chunk in executor.submitted:
+        runtime.handle(ChunkFailed(chunk.chunk_id, 0.0, 0.0, ("a",), "cancelled", "cancelled by the caller"))
+    with pytest.raises(RequestCancelledError, match="a"):
+        await waiting
+    runtime.cancel("a")
+    assert (executor.cancelled, executor.released) == (["a"], ["b", "a"])
+
+
+async def test_whoever_watches_is_told_of_steps_and_pictures() -> None:
+    executor = InstantExecutor()
+    runtime = make_runtime(executor)
+    told: list[Progress] = []
+    watched = runtime.generate(request("a"), told.append)
+    await asyncio.gather(watched, runtime.generate(request("b")))
+    (progress,) = told
+    assert (progress.request.request_id, progress.num_steps_done) == ("a", 3)
+    assert progress.preview == Image(1, 1, b"pre")
 
 
 async def test_lost_workers_begin_the_request_again() -> None:

@@ -14,7 +14,8 @@ from scheduler.builders import LARGE, make_cost, make_request, make_scheduler, r
 from tetriserve.core.blocks import is_block
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.commands import Submit
-from tetriserve.core.events import ChunkDone, ChunkFailed, WorkersLost
+from tetriserve.core.events import Cancelled, ChunkDone, ChunkFailed, WorkersLost
+from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.request import Request
 from tetriserve.scheduler.config import DefaultConfig, SchedulerConfig, TetriServeConfig
 from tetriserve.scheduler.policies import POLICIES
@@ -49,6 +50,16 @@ CASES = st.sampled_from(
 MACHINES = st.sampled_from([1, 2, 3, 4, 6, 8])
 STAGES = st.sampled_from([(0.0, 0.0, 0.0), (0.01, 0.03, 0.002), (0.5, 0.4, 0.0)])
 NOISE = st.sampled_from([0.0, 0.0, 0.01, 0.3])
+
+
+CANCELS = st.dictionaries(st.integers(0, 7), st.sampled_from([0.0, 0.125, 0.3, 0.5, 0.77, 1.5, 3.0]), max_size=4)
+"""Which requests are given up, and when."""
+
+
+def cancel_at(simulation: Simulation, cancels: dict[int, float]) -> None:
+    for index, at_s in cancels.items():
+        name = f"r{index:02d}"
+        simulation.clock.call_at(at_s, Cancelled.rank, lambda name=name: simulation.cancel(name))
 
 
 class ShuffledClock(VirtualClock):
@@ -109,13 +120,16 @@ def test_every_schedule_is_sound(
     assert_sound(result, requests, num_devices)
 
 
-@given(requests_strategy(8), CASES, MACHINES, st.integers(0, 5))
+@given(requests_strategy(8), CASES, MACHINES, st.integers(0, 5), CANCELS)
 @settings(max_examples=40, deadline=None)
-def test_order_of_equal_events_never_matters(requests: list[Request], case: Case, num_devices: int, seed: int) -> None:
+def test_order_of_equal_events_never_matters(
+    requests: list[Request], case: Case, num_devices: int, seed: int, cancels: dict[int, float]
+) -> None:
     cost = make_cost(num_devices, 0.01, 0.03, 0.002)
-    plain, _ = run(requests, case[0], num_devices, cost, case[1])
+    plain, _ = run(requests, case[0], num_devices, cost, case[1], prepare=lambda s: cancel_at(s, cancels))
     shuffled = random.Random(seed).sample(requests, len(requests))
-    other, _ = run(shuffled, case[0], num_devices, cost, case[1], clock=ShuffledClock(seed))
+    clock = ShuffledClock(seed)
+    other, _ = run(shuffled, case[0], num_devices, cost, case[1], None, clock, lambda s: cancel_at(s, cancels))
     assert sorted(plain.outcomes, key=str) == sorted(other.outcomes, key=str)
     assert sorted(plain.chunks, key=str) == sorted(other.chunks, key=str)
 
@@ -158,19 +172,26 @@ def test_a_device_holds_one_denoise_chunk_behind_the_running_one(
     MACHINES,
     st.lists(st.tuples(st.floats(0, 3), st.integers(0, 7)), max_size=4),
     st.sets(st.integers(0, 7), max_size=2),
+    CANCELS,
 )
 @settings(max_examples=60, deadline=None)
 def test_every_request_ends_once_whatever_fails(
-    requests: list[Request], case: Case, num_devices: int, losses: list[tuple[float, int]], failing: set[int]
+    requests: list[Request],
+    case: Case,
+    num_devices: int,
+    losses: list[tuple[float, int]],
+    failing: set[int],
+    cancels: dict[int, float],
 ) -> None:
-    def lose_workers(simulation: Simulation) -> None:
+    def prepare(simulation: Simulation) -> None:
         for at_s, device in losses:
             dead = (device % num_devices,)
             simulation.clock.call_at(at_s, WorkersLost.rank, lambda dead=dead: simulation.executor.lose_workers(dead))
+        cancel_at(simulation, cancels)
 
     faults = Faults(failing_ids=frozenset(f"r{index:02d}" for index in failing))
     result, scheduler = run(
-        requests, case[0], num_devices, make_cost(num_devices, 0.01), case[1], faults, None, lose_workers
+        requests, case[0], num_devices, make_cost(num_devices, 0.01), case[1], faults, None, prepare
     )
     assert scheduler.num_unfinished == 0
     assert sorted(outcome.request.request_id for outcome in result.outcomes) == sorted(r.request_id for r in requests)
@@ -179,8 +200,43 @@ def test_every_request_ends_once_whatever_fails(
             assert len(outcome.degrees) == outcome.request.num_inference_steps
             assert outcome.request.request_id not in faults.failing_ids
         else:
-            assert outcome.error_code in {"engine_error", "worker_lost"}
+            assert outcome.error_code in {"engine_error", "worker_lost", CANCELLED}
             assert not outcome.met_deadline
+            assert not outcome.cancelled or int(outcome.request.request_id[1:]) in cancels
+
+
+@given(requests_strategy(8), CASES, MACHINES, STAGES, NOISE, CANCELS)
+@settings(max_examples=80, deadline=None)
+def test_nothing_begins_for_a_cancelled_request(
+    requests: list[Request],
+    case: Case,
+    num_devices: int,
+    stages: tuple[float, ...],
+    noise_cv: float,
+    cancels: dict[int, float],
+) -> None:
+    cost = make_cost(num_devices, *stages)
+    result, _ = run(
+        requests,
+        case[0],
+        num_devices,
+        cost,
+        case[1],
+        Faults(noise_cv, 3),
+        prepare=lambda simulation: cancel_at(simulation, cancels),
+    )
+    cancelled = {
+        outcome.request.request_id: cancels[int(outcome.request.request_id[1:])]
+        for outcome in result.outcomes
+        if outcome.cancelled
+    }
+    for done in result.chunks:
+        if cancelled.keys() >= set(done.chunk.request_ids):
+            assert done.started_s <= max(cancelled[id_] for id_ in done.chunk.request_ids) + EPSILON_S
+    for outcome in result.outcomes:
+        if not outcome.cancelled:
+            assert outcome.error is None
+            assert len(outcome.degrees) == outcome.request.num_inference_steps
 
 
 @pytest.mark.parametrize("policy", POLICIES)

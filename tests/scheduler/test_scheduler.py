@@ -7,8 +7,9 @@ import pytest
 
 from scheduler.builders import MEDIUM, SMALL, make_cost, make_request, make_scheduler, run
 from tetriserve.core.chunk import Chunk, Stage
-from tetriserve.core.commands import Complete, Submit, WakeAt
-from tetriserve.core.events import Arrived, ChunkDone, ChunkFailed, Event, Tick, WorkersLost
+from tetriserve.core.commands import Cancel, Complete, Submit, WakeAt
+from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkFailed, Event, Tick, WorkersLost
+from tetriserve.core.outcome import CANCELLED
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.scheduler import Scheduler
 from tetriserve.scheduler.view import Assignment, Plan, Policy, View
@@ -22,6 +23,7 @@ class Driver:
         self.now_s = 0.0
         self.chunks: list[Chunk] = []
         self.completed = []
+        self.cancels: list[str] = []
         self.wakes: list[float] = []
 
     def send(self, event: Event) -> None:
@@ -29,6 +31,8 @@ class Driver:
             match command:
                 case Submit(chunks):
                     self.chunks.extend(chunks)
+                case Cancel(request_id):
+                    self.cancels.append(request_id)
                 case Complete(outcome):
                     self.completed.append(outcome)
                 case WakeAt(at_s):
@@ -200,6 +204,49 @@ def test_a_request_already_failing_is_completed_by_a_loss() -> None:
     driver.fail(driver.chunks[0], "a")
     driver.send(WorkersLost((0,), "died"))
     assert driver.completed[0].error_code == "out_of_memory"
+
+
+def test_a_waiting_request_that_is_cancelled_ends_at_once() -> None:
+    driver = fifo(1)
+    driver.arrive("a", "b")
+    driver.send(Cancelled("b"))
+    (outcome,) = driver.completed
+    assert outcome.request.request_id == "b"
+    assert outcome.cancelled
+    assert driver.cancels == []
+    for chunk in driver.chunks:
+        driver.done(chunk)
+    assert [one.cancelled for one in driver.completed] == [True, False]
+
+
+def test_a_running_request_that_is_cancelled_leaves_at_its_chunks_end_and_its_device_is_planned_with_at_once() -> None:
+    driver = fifo(1)
+    driver.arrive("a", "b")
+    encode, steps, decode = driver.chunks
+    driver.done(encode, 0.0)
+    driver.send(Cancelled("a"))
+    driver.send(Cancelled("a"))
+    driver.send(Tick())
+    assert (driver.cancels, driver.completed) == (["a"], [])
+    driver.done(steps, 0.8)
+    driver.fail(decode, "a", code=CANCELLED)
+    (outcome,) = driver.completed
+    assert (outcome.cancelled, outcome.degrees, outcome.met_deadline) == (True, (), False)
+    driver.send(Tick())
+    assert driver.chunks[3].request_ids == ("b",)
+    driver.send(Cancelled("a"))
+    assert len(driver.completed) == 1
+
+
+def test_a_device_is_free_for_others_while_void_chunks_wait_on_it() -> None:
+    driver = fifo(1, ahead_s=100.0)
+    driver.arrive("a", "b", "c")
+    driver.done(driver.chunks[0], 0.0)
+    driver.send(Tick())
+    assert {chunk.request_ids[0] for chunk in driver.chunks} == {"a", "b"}
+    driver.send(Cancelled("b"))
+    driver.send(Tick())
+    assert {chunk.request_ids[0] for chunk in driver.chunks} == {"a", "b", "c"}
 
 
 def test_predictions_follow_what_really_happened() -> None:

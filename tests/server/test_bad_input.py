@@ -24,7 +24,17 @@ CASES = [
     ({"prompt": "x", "slo_ms": "soon"}, 400, "slo_ms", ["soon", "number"]),
     ({"prompt": "x", "guidance_scale": 1e9}, 400, "guidance_scale", ["1000000000.0", "100"]),
     ({"prompt": "x", "seed": -1}, 400, "seed", ["-1", "0"]),
-    ({"prompt": "x", "response_format": "url"}, 400, "response_format", ["url", "b64_json"]),
+    ({"prompt": "x", "response_format": "file"}, 400, "response_format", ["file", "b64_json"]),
+    ({"prompt": "x", "response_format": "url", "stream": True}, 400, "response_format", ["url", "b64_json"]),
+    ({"prompt": "x", "background": True, "stream": True}, 400, "stream", ["background"]),
+    ({"prompt": "x", "background": "transparent"}, 400, "background", ["transparent", "opaque"]),
+    ({"prompt": "x", "output_format": "gif"}, 400, "output_format", ["gif", "png"]),
+    ({"prompt": "x", "output_compression": 50}, 400, "output_compression", ["50", "png", "100"]),
+    ({"prompt": "x", "output_format": "webp", "output_compression": 101}, 400, "output_compression", ["101", "100"]),
+    ({"prompt": "x", "quality": "best"}, 400, "quality", ["best", "high"]),
+    ({"prompt": "x", "stream": True, "partial_images": 4}, 400, "partial_images", ["4", "3"]),
+    ({"prompt": "x", "service_class": "gold"}, 400, "service_class", ["gold", "interactive"]),
+    ({"prompt": "x", "num_inference_steps": 2, "min_num_inference_steps": 3}, 400, "min_num_inference_steps", ["3"]),
     ({"prompt": "x", "model": "other"}, 404, "model", ["other"]),
 ]
 

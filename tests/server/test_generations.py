@@ -59,9 +59,9 @@ def test_n_images_have_consecutive_seeds_and_one_deadline(server: RunningServer)
 
 
 def test_unknown_fields_are_ignored_with_a_warning_header(server: RunningServer) -> None:
-    response = server.post(prompt="a cat", size="64x64", extra_body={"x": 1}, user="somebody")
+    response = server.post(prompt="a cat", size="64x64", extra_body={"x": 1}, style="vivid", user="me")
     assert response.status_code == 200
-    assert response.headers["X-TetriServe-Warning"] == "ignored fields: extra_body, user"
+    assert response.headers["X-TetriServe-Warning"] == "ignored fields: extra_body, style"
 
 
 def test_a_prompt_that_is_cut_is_said_so(server: RunningServer) -> None:

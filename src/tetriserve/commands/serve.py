@@ -10,7 +10,13 @@ from tetriserve.commands.progress import progress_bar
 from tetriserve.runtime.launch import loaded_model
 from tetriserve.runtime.service import Service
 from tetriserve.server.app import create_app
+from tetriserve.server.keys import with_keys
 from tetriserve.server.listen import base_url, bind, serve_until_signal
+
+OPEN_WARNING = (
+    "\n[bold white on red] WARNING [/] [bold red]Everybody who can reach this address can use this server: "
+    "there is no API key.[/] Give it --api-key-file, or leave --host away."
+)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -22,12 +28,13 @@ async def _serve(args: argparse.Namespace) -> None:
     console = Console(stderr=True)
     configuration = resolved(args).configuration
     config, listen = configuration.serving, configuration.listen
+    server = with_keys(configuration.server)
     with bind(listen.host, listen.port) as listener, progress_bar(console, "Starting") as progress:
         async with loaded_model(config, progress) as model:
             service = model.service(config)
-            greeting = _greeting(service, base_url(listener))
+            greeting = _greeting(service, base_url(listener)) + (OPEN_WARNING if server.is_open_at(listen.host) else "")
             await serve_until_signal(
-                create_app(service),
+                create_app(service, server),
                 listener,
                 on_started=lambda: console.print(greeting, highlight=False, soft_wrap=True),
                 on_grace_over=lambda: service.runtime.fail("the server is shutting down"),

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from tetriserve.configuration.declared import PREFIX, Setting, declared
 from tetriserve.configuration.read import read_value
 from tetriserve.core.errors import ConfigurationError
+from tetriserve.server.config import KEYS_VARIABLE
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 """Names the file, as `--config` does."""
@@ -53,7 +54,7 @@ def resolve(default: T, flags: Mapping[str, Any], environment: Mapping[str, str]
     path = flags.get("config") or environment.get(CONFIG_VARIABLE)
     in_file = {} if not path else read_file(Path(path).expanduser(), settings)
     found = tuple(_find(one, flags, environment, in_file, str(path)) for one in settings)
-    known = {CONFIG_VARIABLE, *(one.variable for one in settings)}
+    known = {CONFIG_VARIABLE, KEYS_VARIABLE, *(one.variable for one in settings)}
     strange = tuple(sorted(name for name in environment if name.startswith(PREFIX) and name not in known))
     return Resolved(_build(default, found), found, strange)
 

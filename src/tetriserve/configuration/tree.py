@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tetriserve.core.setting import group
 from tetriserve.runtime.config import ServingConfig
 from tetriserve.server.address import ListenConfig
+from tetriserve.server.config import ServerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,4 +13,5 @@ class Configuration:
     """All that `tetriserve config` shows. To add a setting, add a field to one of these or to what they hold."""
 
     listen: ListenConfig = group(ListenConfig, "listening")
+    server: ServerConfig = group(ServerConfig, "admission, access, results")
     serving: ServingConfig = group(ServingConfig, "serving")

@@ -21,10 +21,17 @@ class WakeAt:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel:
+    """A request is not wanted any more: its chunks that have not started need no time. A Complete follows."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Complete:
     """A request ended. The executor may forget it once its image, if any, has been taken."""
 
     outcome: Outcome
 
 
-Command = Submit | WakeAt | Complete
+Command = Submit | WakeAt | Cancel | Complete

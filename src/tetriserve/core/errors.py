@@ -4,7 +4,8 @@ TetriServeError
 ├── InvalidRequestError   the caller's input, with the value and the limit; `param` names the field
 ├── ConfigurationError    the operator's input: devices, policy, profile, model directory
 └── EngineError           the engine could not do the work
-    └── RequestFailedError    one request failed; nothing else is touched
+    ├── RequestFailedError    one request failed; nothing else is touched
+    └── RequestCancelledError its caller gave it up
 
 A missed deadline is an outcome, not an error.
 """
@@ -29,6 +30,10 @@ class ConfigurationError(TetriServeError):
 
 class EngineError(TetriServeError):
     """The engine as a whole cannot work (any more)."""
+
+
+class RequestCancelledError(EngineError):
+    """One accepted request was given up by its caller before there was an image."""
 
 
 class RequestFailedError(EngineError):

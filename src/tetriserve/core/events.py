@@ -1,7 +1,7 @@
 """What happened: the only input of the scheduler.
 
 Events that share an instant are handled in the order (rank, sequence number): finished work first, then new
-work, then the clock.
+work, then work that is not wanted any more, then the clock.
 """
 
 from dataclasses import dataclass
@@ -51,10 +51,18 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Nobody wants this request's image any more. One that has ended, or never arrived, is no mistake: ignored."""
+
+    rank: ClassVar[int] = 3
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The time that a `WakeAt` asked for has come."""
 
-    rank: ClassVar[int] = 3
+    rank: ClassVar[int] = 4
 
 
-Event = WorkersLost | ChunkDone | ChunkFailed | Arrived | Tick
+Event = WorkersLost | ChunkDone | ChunkFailed | Arrived | Cancelled | Tick

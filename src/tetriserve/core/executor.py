@@ -1,4 +1,4 @@
-"""The seam between deciding and doing: real workers and simulated ones stand behind the same three calls."""
+"""The seam between deciding and doing: real workers and simulated ones stand behind the same four calls."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -21,6 +21,13 @@ class Executor(Protocol):
 
     def submit(self, chunks: Sequence[tuple[Chunk, tuple[Request, ...]]]) -> None:
         """Queue chunks, each with its requests in the order of `chunk.request_ids`. Returns at once."""
+        ...
+
+    def cancel(self, request_id: str) -> None:
+        """Void a request: chunks that hold no other request and have not started take no time and end as failed.
+
+        Every chunk still ends in its one event, in order. Unknown ids are ignored.
+        """
         ...
 
     def release(self, request_id: str) -> None:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from tetriserve.core.request import Request
 
+CANCELLED = "cancelled"
+"""The error code of a request that its caller gave up: neither an image nor a failure."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -26,6 +29,11 @@ class Outcome:
     def latency_s(self) -> float:
         """Arrival to image."""
         return self.finished_s - self.request.arrival_s
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether its caller gave it up before there was an image."""
+        return self.error_code == CANCELLED
 
     @property
     def met_deadline(self) -> bool:

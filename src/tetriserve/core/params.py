@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from tetriserve.core.errors import InvalidRequestError
+from tetriserve.core.partial import MAX_PARTIAL_IMAGES
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
 
@@ -35,6 +36,8 @@ class GenerationParams:
     n: int = 1
     negative_prompt: str = ""
     slo_s: float | None = None
+    num_partial_images: int = 0
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.prompt.strip():
@@ -45,6 +48,7 @@ class GenerationParams:
         _check_range("num_inference_steps", self.num_inference_steps, 1, MAX_STEPS)
         _check_range("guidance_scale", self.guidance_scale, 0.0, MAX_GUIDANCE_SCALE)
         _check_range("seed", self.seed, 0, MAX_SEED)
+        _check_range("partial_images", self.num_partial_images, 0, MAX_PARTIAL_IMAGES)
         if self.slo_s is not None and not 0 < self.slo_s <= MAX_SLO_S:
             raise InvalidRequestError(
                 f"slo_ms = {self.slo_s * 1e3:g}: must be above 0 and at most {MAX_SLO_S * 1e3:g}", "slo_ms"
@@ -68,6 +72,8 @@ class GenerationParams:
                 arrival_s,
                 arrival_s + self.slo_s,
                 self.negative_prompt,
+                self.weight,
+                self.num_partial_images,
             )
             for index in range(self.n)
         )

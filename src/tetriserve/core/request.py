@@ -9,7 +9,8 @@ from tetriserve.core.size import Size
 class Request:
     """One image to make. Times are absolute seconds on the clock of whoever drives the scheduler.
 
-    `seed` means what diffusers means by it: `torch.Generator("cpu").manual_seed(seed)`.
+    `seed` means what diffusers means by it: `torch.Generator("cpu").manual_seed(seed)`. `weight` says how much it is
+    worth where somebody must be left out. `num_partial_images`: pictures to show on the way.
     """
 
     request_id: str
@@ -21,6 +22,8 @@ class Request:
     arrival_s: float
     deadline_s: float
     negative_prompt: str = ""
+    weight: float = 1.0
+    num_partial_images: int = 0
 
     @property
     def slo_s(self) -> float:

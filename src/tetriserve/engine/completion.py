@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tetriserve.engine.messages import Failure, Finished
+from tetriserve.engine.messages import Failure, Finished, Picture, Preview
 from tetriserve.models.adapter import RequestState
 
 
@@ -20,6 +20,7 @@ class Launched:
     finite: Tensor
     steps: str
     seconds: Callable[[], float]
+    previews: tuple[tuple[str, Tensor], ...] = ()
 
     def wait(self) -> Finished:
         """Until the device is through; a request whose latents are not finite has failed."""
@@ -30,7 +31,8 @@ class Launched:
             for request_id, is_finite in zip(self.request_ids, self.finite.tolist(), strict=True)
             if not is_finite
         ]
-        return Finished(self.chunk_id, finished_s - duration_s, finished_s, tuple(failures))
+        previews = tuple(Preview(request_id, picture_of(rgb)) for request_id, rgb in self.previews)
+        return Finished(self.chunk_id, finished_s - duration_s, finished_s, tuple(failures), previews=previews)
 
 
 class Stopwatch:
@@ -60,11 +62,21 @@ class Stopwatch:
 
 def finite_flags(states: Sequence[RequestState]) -> Tensor:
     """(B,) on the host: whether each request's latents are finite, once the device is through."""
-    flags = torch.stack([state.latents.isfinite().all() for state in states])
-    if flags.device.type == "cpu":
-        return flags
-    host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
-    return host.copy_(flags, non_blocking=True)
+    return to_host(torch.stack([state.latents.isfinite().all() for state in states]))
+
+
+def to_host(tensor: Tensor) -> Tensor:
+    """The same on the host, once the device is through; returns at once."""
+    if tensor.device.type == "cpu":
+        return tensor
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)
+
+
+def picture_of(rgb: Tensor) -> Picture:
+    """(height, width, 3) uint8 on the host, as it is sent."""
+    height, width, _ = rgb.shape
+    return Picture(width, height, rgb.contiguous().numpy().tobytes())
 
 
 def _event() -> torch.cuda.Event:

@@ -10,7 +10,18 @@ from tetriserve.core.image import Image
 from tetriserve.core.request import Request
 from tetriserve.engine.batch import check_work, newest, without_void
 from tetriserve.engine.ledger import Ledger
-from tetriserve.engine.messages import Command, Decode, Denoise, Encode, Finished, Picture, Receive, Release, Send
+from tetriserve.engine.messages import (
+    Cancel,
+    Command,
+    Decode,
+    Denoise,
+    Encode,
+    Finished,
+    Picture,
+    Receive,
+    Release,
+    Send,
+)
 from tetriserve.engine.placement import HandOver, Placement, Work
 from tetriserve.engine.workers import Workers
 
@@ -30,7 +41,9 @@ class Dispatcher:
         self._placement = Placement()
         self._ledger = Ledger()
         self._images: dict[str, Image] = {}
+        self._previews: dict[str, Image] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
+        self._cancelled: set[str] = set()
         self._num_losses = 0
         self._was_ready = False
         self.failed: TetriServeError | None = None
@@ -50,28 +63,46 @@ class Dispatcher:
                 raise EngineError("a chunk of a request that has not been encoded")
             self._dispatch(self._workers, runnable)
 
+    def cancel(self, request_id: str) -> None:
+        """Let no chunk of the request alone begin any more."""
+        with self._lock:
+            waiting = any(request_id in chunk.request_ids for chunk, _ in self._backlog)
+            if not waiting and not self._placement.knows((request_id,)):
+                return
+            self._cancelled.add(request_id)
+            if self._workers is not None:
+                self._tell_all(self._workers, Cancel(request_id))
+
     def release(self, request_id: str) -> None:
         """Forget a request everywhere."""
         with self._lock:
+            self._cancelled.discard(request_id)
             self._placement.forget(request_id)
             self._ledger.release(request_id)
             self._images.pop(request_id, None)
+            self._previews.pop(request_id, None)
             self._warnings.pop(request_id, None)
             self._backlog = [work for work in self._backlog if request_id not in work[0].request_ids]
             if self._workers is not None:
-                for rank in range(self._num_devices):
-                    self._workers.send(rank, Release(request_id))
+                self._tell_all(self._workers, Release(request_id))
 
     def take_image(self, request_id: str) -> Image:
         """Raises KeyError if the request has no image (any more)."""
         with self._lock:
             return self._images.pop(request_id)
 
+    def take_preview(self, request_id: str) -> Image | None:
+        """The newest picture of an unfinished image, once."""
+        with self._lock:
+            return self._previews.pop(request_id, None)
+
     def attach(self, workers: Workers) -> None:
         """Workers are ready: give them what has waited."""
         with self._lock:
             self._workers = workers
             self._was_ready = True
+            for request_id in self._cancelled:
+                self._tell_all(workers, Cancel(request_id))
             batch, self._backlog = newest(self._backlog), []
             self._dispatch(workers, without_void(batch, self._placement))
 
@@ -84,6 +115,8 @@ class Dispatcher:
                 self._warnings[chunk.request_ids[0]] = report.warnings
             if report.picture is not None and not self._ledger.has_failed(chunk.request_ids[0]):
                 self._store(chunk.request_ids[0], report.picture)
+            for preview in report.previews:
+                self._previews[preview.request_id] = _image(preview.picture)
         for event in events:
             self._on_event(event)
 
@@ -120,9 +153,16 @@ class Dispatcher:
                 for rank in chunk.devices:
                     workers.send(rank, command)
 
+    def _tell_all(self, workers: Workers, command: Command) -> None:
+        for rank in range(self._num_devices):
+            workers.send(rank, command)
+
     def _store(self, request_id: str, picture: Picture) -> None:
-        warnings = self._warnings.get(request_id, ())
-        self._images[request_id] = Image(picture.width, picture.height, picture.rgb, warnings)
+        self._images[request_id] = _image(picture, self._warnings.get(request_id, ()))
+
+
+def _image(picture: Picture, warnings: tuple[str, ...] = ()) -> Image:
+    return Image(picture.width, picture.height, picture.rgb, warnings)
 
 
 def _send_handover(workers: Workers, entry: HandOver) -> None:

@@ -74,6 +74,10 @@ class ProcessExecutor:
         """
         self._dispatcher.submit(chunks)
 
+    def cancel(self, request_id: str) -> None:
+        """Void a request: its chunks that have not begun, and hold no other request, take no time and end as failed."""
+        self._dispatcher.cancel(request_id)
+
     def release(self, request_id: str) -> None:
         """Forget all tensors of a request, and its image if nobody took it. Unknown ids are ignored."""
         self._dispatcher.release(request_id)
@@ -81,6 +85,10 @@ class ProcessExecutor:
     def take_image(self, request_id: str) -> Image:
         """The image of a request whose DECODE is done: once, and before `release`. Raises KeyError otherwise."""
         return self._dispatcher.take_image(request_id)
+
+    def take_preview(self, request_id: str) -> Image | None:
+        """The newest picture of a request that is being made and asked for partial images, once, in small."""
+        return self._dispatcher.take_preview(request_id)
 
     def __enter__(self) -> Self:
         self.start()

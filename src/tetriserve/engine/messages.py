@@ -66,13 +66,19 @@ class Receive(Struct, frozen=True, tag=True):
     with_conditioning: bool
 
 
+class Cancel(Struct, frozen=True, tag=True):
+    """Chunks of this request that have not begun are void. The one command that overtakes all others."""
+
+    request_id: str
+
+
 class Release(Struct, frozen=True, tag=True):
     """Forget a request."""
 
     request_id: str
 
 
-Command = Setup | Encode | Denoise | Decode | Send | Receive | Release
+Command = Setup | Encode | Denoise | Decode | Send | Receive | Cancel | Release
 
 # --- worker -> parent ------------------------------------------------------------------------------------------------
 
@@ -113,6 +119,13 @@ class Picture(Struct, frozen=True):
     rgb: bytes
 
 
+class Preview(Struct, frozen=True):
+    """An unfinished image."""
+
+    request_id: str
+    picture: Picture
+
+
 class Finished(Struct, frozen=True, tag=True):
     """This rank's part of a chunk is over. Seconds of time.monotonic(), which all processes of a machine share."""
 
@@ -122,6 +135,7 @@ class Finished(Struct, frozen=True, tag=True):
     failures: tuple[Failure, ...] = ()
     warnings: tuple[str, ...] = ()
     picture: Picture | None = None
+    previews: tuple[Preview, ...] = ()
 
 
 class Broken(Struct, frozen=True, tag=True):

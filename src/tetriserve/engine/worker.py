@@ -20,6 +20,7 @@ from tetriserve.engine.completion import Launched
 from tetriserve.engine.groups import exchange_room, join_groups
 from tetriserve.engine.messages import (
     Broken,
+    Cancel,
     Command,
     Finished,
     Progress,
@@ -41,29 +42,37 @@ def work(connection: Connection) -> Never:
     """Execute the parent's commands in their order until it goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, commands), daemon=True).start()
+    cancelled: set[str] = set()
+    threading.Thread(target=_listen, args=(connection, commands, cancelled), daemon=True).start()
     setup = commands.get()
     assert isinstance(setup, Setup)
     with torch.inference_mode():
-        runner = _start(setup, connection)
+        runner = _start(setup, connection, cancelled)
         if runner is not None:
             _execute(runner, commands, connection)
     threading.Event().wait()  # the parent ends this process
     raise AssertionError
 
 
-def _listen(connection: Connection, commands: "queue.SimpleQueue[Command]") -> None:
-    """Commands queue up while others run. Without a parent there is nothing left to do, whatever is running."""
+def _listen(connection: Connection, commands: "queue.SimpleQueue[Command]", cancelled: set[str]) -> None:
+    """Commands queue up while others run; a Cancel is for those that wait, so it doesn't.
+
+    Without a parent there is nothing left to do, whatever is running.
+    """
     try:
         while True:
-            commands.put(receive_command(connection))
+            command = receive_command(connection)
+            if isinstance(command, Cancel):
+                cancelled.add(command.request_id)
+            else:
+                commands.put(command)
     except (EOFError, OSError):
         os._exit(0)
     finally:
         os._exit(1)  # a worker that can't hear is of no use, and its death is noticed
 
 
-def _start(setup: Setup, connection: Connection) -> Runner | None:
+def _start(setup: Setup, connection: Connection, cancelled: set[str]) -> Runner | None:
     """Load the model and meet the other ranks; None, and a report, if that fails."""
     try:
         device = torch.device(setup.devices[setup.rank])
@@ -75,7 +84,7 @@ def _start(setup: Setup, connection: Connection) -> Runner | None:
         _tell(connection, Progress("joining the other workers"))
         cells = [(_request_of(size, model.card), batch) for size, batch in setup.cells]
         groups = join_groups(setup, device, partial(exchange_room, model, cells))
-        runner = Runner(model, device, groups)
+        runner = Runner(model, device, groups, cancelled)
         if device.type == "cuda":
             _capture(runner, cells, lambda text: _tell(connection, Progress(text)))
     except ConfigurationError as error:
@@ -121,7 +130,7 @@ def _execute(runner: Runner, commands: "queue.SimpleQueue[Command]", connection:
     threading.Thread(target=_report, args=(connection, reports), daemon=True).start()
     while True:
         command = commands.get()
-        assert not isinstance(command, Setup)
+        assert not isinstance(command, Setup | Cancel)
         try:
             report = runner.run(command)
         except Exception as error:  # noqa: BLE001  (the parent replaces all workers)

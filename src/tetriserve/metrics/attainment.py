@@ -11,13 +11,16 @@ from tetriserve.core.outcome import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Aggregates. Latencies, in seconds from arrival, and GPU seconds per image are of those that got an image.
+    """Aggregates. Cancelled requests are only counted; all else is told of the others.
+
+    Latencies, in seconds from arrival, and GPU seconds per image are of those that got an image.
 
     `sar` is the SLO attainment ratio; it and the latencies are NaN where there is nothing to count.
     """
 
     num_requests: int
     num_failed: int
+    num_cancelled: int
     sar: float
     mean_latency_s: float
     p50_latency_s: float
@@ -40,8 +43,11 @@ class Report:
 
 
 def slo_attainment(outcomes: Iterable[Outcome]) -> float:
-    """Share of requests done by their deadline; a failed one counts as missed. Source: TetriServe §6.1."""
-    return _mean([float(outcome.met_deadline) for outcome in outcomes])
+    """Share of requests done by their deadline; a failed one counts as missed, a cancelled one not at all.
+
+    Source: TetriServe §6.1.
+    """
+    return _mean([float(outcome.met_deadline) for outcome in outcomes if not outcome.cancelled])
 
 
 def report(outcomes: Sequence[Outcome]) -> Report:
@@ -56,10 +62,12 @@ def report(outcomes: Sequence[Outcome]) -> Report:
 def summarize(outcomes: Sequence[Outcome]) -> Summary:
     """The numbers of these outcomes as one group."""
     done = [outcome for outcome in outcomes if outcome.error is None]
+    num_cancelled = sum(outcome.cancelled for outcome in outcomes)
     latencies_s = sorted(outcome.latency_s for outcome in done)
     return Summary(
         num_requests=len(outcomes),
-        num_failed=len(outcomes) - len(done),
+        num_failed=len(outcomes) - len(done) - num_cancelled,
+        num_cancelled=num_cancelled,
         sar=slo_attainment(outcomes),
         mean_latency_s=_mean(latencies_s),
         p50_latency_s=quantile(latencies_s, 0.50),

@@ -69,3 +69,7 @@ class ModelAdapter(Protocol):
     def decode(self, state: RequestState) -> Tensor:
         """The image: (height, width, 3) uint8 on the CPU."""
         ...
+
+    def preview(self, request: Request, latents: Tensor) -> Tensor:
+        """A rough picture of latents (1, L, C) as they are, in no time: (h, w, 3) uint8 on its device, of any scale."""
+        ...

@@ -48,3 +48,12 @@ def _shift(scheduler: Any, num_tokens: int) -> float:
         config.get("max_shift", 1.15),
     )
     return shift
+
+
+def final_estimate(before: Tensor, after: Tensor, sigmas: Tensor, first_step: int, num_steps: int) -> Tensor:
+    """Where latents would end if they went on as they did from step `first_step` on, for `num_steps` steps.
+
+    The mean velocity of those steps, followed down to sigma 0: an estimate of the noise-free latents.
+    """
+    begin, end = sigmas[first_step], sigmas[first_step + num_steps]
+    return after.float() - end * (after.float() - before.float()) / (end - begin)

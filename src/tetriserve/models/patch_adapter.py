@@ -21,6 +21,7 @@ from tetriserve.models.flow_match import check_scheduler, linear_schedule
 from tetriserve.models.fp8 import quantized
 from tetriserve.models.packed_transformer import PackedTransformer
 from tetriserve.models.patches import from_patches, to_patches
+from tetriserve.models.preview import LatentColours
 from tetriserve.models.program import Prepared, Shape, StepProgram
 from tetriserve.models.prompt import cut_warning
 from tetriserve.models.ulysses import SequenceGroup
@@ -42,6 +43,7 @@ class PatchAdapter(ABC):
         self._device = device
         self._dtype: torch.dtype = pipeline.transformer.dtype
         self._config = pipeline.transformer.config
+        self._colours = LatentColours.fit(pipeline.vae, device)
 
     # --- of each model ------------------------------------------------------------------------------------------------
 
@@ -109,6 +111,11 @@ class PatchAdapter(ABC):
         """(height, width, 3) uint8 on the CPU."""
         height, width = self._latent_shape(state.request.size)[-2:]
         return decode_image(self._pipe.vae, self._to_vae(from_patches(state.latents, PATCH, height, width)))
+
+    def preview(self, request: Request, latents: Tensor) -> Tensor:
+        """One pixel a latent, so an eighth of the image's size."""
+        height, width = self._latent_shape(request.size)[-2:]
+        return self._colours.picture(self._to_vae(from_patches(latents, PATCH, height, width)))
 
     def _prompts(self, request: Request) -> Sequence[str]:
         """One for each pass of a step: 2 with true CFG. Source: `do_true_cfg` and its like in the pipelines."""

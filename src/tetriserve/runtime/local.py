@@ -17,9 +17,9 @@ from tetriserve.cost.profile import unmeasured_profile
 from tetriserve.engine.devices import count_gpus, resolve_devices
 from tetriserve.models.card import read_card
 from tetriserve.runtime.config import EMBEDDED_MODEL_DIR, ServingConfig
+from tetriserve.runtime.image_file import encode
 from tetriserve.runtime.launch import LoadedModel, Progress, workers
 from tetriserve.runtime.menu import Menu
-from tetriserve.runtime.png import encode_png
 from tetriserve.runtime.runtime import Result
 from tetriserve.runtime.service import Service
 
@@ -128,4 +128,4 @@ class Pipeline:
 
 def _finished(result: Result) -> GeneratedImage:
     outcome, image = result.outcome, result.image
-    return GeneratedImage(encode_png(image), outcome.request.seed, outcome.latency_s, image.warnings)
+    return GeneratedImage(encode(image), outcome.request.seed, outcome.latency_s, image.warnings)

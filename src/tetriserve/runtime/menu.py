@@ -1,11 +1,23 @@
 """What a model offers to callers: its sizes, limits and defaults."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tetriserve.core.errors import InvalidRequestError
-from tetriserve.core.params import GenerationParams, check_size, random_seed
+from tetriserve.core.params import MAX_STEPS, GenerationParams, check_size, random_seed
 from tetriserve.core.size import Size
 from tetriserve.models.card import ModelCard
+
+STEPS_BY_QUALITY: Mapping[str, float] = {
+    "low": 0.5,
+    "standard": 1.0,
+    "medium": 1.0,
+    "auto": 1.0,
+    "high": 2.0,
+    "hd": 2.0,
+}
+"""OpenAI's names of qualities, as multiples of the model's own number of steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,15 @@ class Menu:
             negative_prompt,
             slo_s,
         )
+
+    def num_steps(self, quality: str) -> int:
+        """Denoising steps of a quality, at least one. Raises InvalidRequestError if there is no such quality."""
+        if quality not in STEPS_BY_QUALITY:
+            raise InvalidRequestError(
+                f"quality {quality[:40]!r}: must be one of {', '.join(STEPS_BY_QUALITY)}", "quality"
+            )
+        steps = math.ceil(self.card.default_num_inference_steps * STEPS_BY_QUALITY[quality])
+        return min(steps, MAX_STEPS)
 
     def check_model(self, name: str | None) -> None:
         """Raises InvalidRequestError unless `name` is the served model or None."""

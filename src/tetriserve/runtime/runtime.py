@@ -7,12 +7,14 @@ import asyncio
 import itertools
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tetriserve.core.commands import Command, Complete, Submit, WakeAt
-from tetriserve.core.errors import EngineError, RequestFailedError
-from tetriserve.core.events import Arrived, Event, Tick
+from tetriserve.core.chunk import Chunk, Stage
+from tetriserve.core.commands import Cancel, Command, Complete, Submit, WakeAt
+from tetriserve.core.errors import EngineError, RequestCancelledError, RequestFailedError
+from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkFailed, Event, Tick, WorkersLost
 from tetriserve.core.executor import Executor
 from tetriserve.core.image import Image
 from tetriserve.core.outcome import Outcome
@@ -34,6 +36,10 @@ class ImageExecutor(Executor, Protocol):
         """The decoded image of a request, once."""
         ...
 
+    def take_preview(self, request_id: str) -> Image | None:
+        """The newest small picture of a request that is being made, once, if it asked for partial images."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -41,6 +47,18 @@ class Result:
 
     outcome: Outcome
     image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A request is being made: so many of its steps are done. `preview` is a small picture, if one was due."""
+
+    request: Request
+    num_steps_done: int
+    preview: Image | None
+
+
+Watcher = Callable[[Progress], None]
 
 
 class Runtime:
@@ -51,6 +69,8 @@ class Runtime:
         self.executor = executor
         self._requests: dict[str, Request] = {}
         self._futures: dict[str, asyncio.Future[Result]] = {}
+        self._watchers: dict[str, Watcher] = {}
+        self._steps: dict[int, Chunk] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._ids = itertools.count(1)
         self._failure: str | None = None
@@ -76,15 +96,32 @@ class Runtime:
         """An id that this runtime has not given before."""
         return f"img-{next(self._ids)}"
 
-    async def generate(self, request: Request) -> Result:
-        """Run one request. Raises RequestFailedError if it ends without an image; its siblings don't notice."""
+    async def generate(self, request: Request, watcher: Watcher | None = None) -> Result:
+        """Run one request; `watcher` is called at the end of each of its DENOISE chunks.
+
+        Whoever cancels the awaiting task cancels the request.
+
+        Raises RequestFailedError if it ends without an image, RequestCancelledError after `cancel`; its siblings
+        don't notice.
+        """
         if self.failure is not None:
             raise EngineError(self.failure)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._requests[request.request_id] = request
         self._futures[request.request_id] = future
+        if watcher is not None:
+            self._watchers[request.request_id] = watcher
         self.handle(Arrived(request))
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.cancel(request.request_id)
+            raise
+
+    def cancel(self, request_id: str) -> None:
+        """Give a request up: it leaves when its running chunk ends. One that has ended is left alone."""
+        if request_id in self._futures:
+            self.handle(Cancelled(request_id))
 
     def handle(self, event: Event) -> None:
         """Tell the scheduler what happened and do what it wants. The listener of the mailbox."""
@@ -99,6 +136,7 @@ class Runtime:
             # A broken invariant must not leave callers waiting for ever.
             logger.exception("scheduling failed on %s", type(event).__name__)
             self.fail(f"internal error: {error!r}")
+        self._tell_progress(event)
 
     def fail(self, message: str) -> None:
         """End everything: no further request can be served."""
@@ -110,13 +148,31 @@ class Runtime:
         logger.debug("%s", command)
         match command:
             case Submit(chunks):
+                self._steps.update((chunk.chunk_id, chunk) for chunk in chunks if chunk.stage is Stage.DENOISE)
                 self.executor.submit(
                     [(chunk, tuple(self._requests[request_id] for request_id in chunk.request_ids)) for chunk in chunks]
                 )
             case WakeAt(at_s):
                 self._wake_at(at_s)
+            case Cancel(request_id):
+                self.executor.cancel(request_id)
             case Complete(outcome):
                 self._complete(outcome)
+
+    def _tell_progress(self, event: Event) -> None:
+        """After the scheduler, which must not wait for those who only look on."""
+        if isinstance(event, WorkersLost):
+            self._steps.clear()
+        if not isinstance(event, ChunkDone | ChunkFailed):
+            return
+        chunk = self._steps.pop(event.chunk_id, None)
+        if chunk is None or isinstance(event, ChunkFailed):
+            return
+        for request_id, first_step in zip(chunk.request_ids, chunk.first_steps, strict=True):
+            watcher = self._watchers.get(request_id)
+            if watcher is not None:
+                preview = self.executor.take_preview(request_id)
+                watcher(Progress(self._requests[request_id], first_step + chunk.num_steps, preview))
 
     def _wake_at(self, at_s: float) -> None:
         if self._timer is not None:
@@ -126,7 +182,9 @@ class Runtime:
 
     def _complete(self, outcome: Outcome) -> None:
         request_id = outcome.request.request_id
-        if outcome.error is not None:
+        if outcome.cancelled:
+            self._settle(request_id, RequestCancelledError(f"request {request_id} was cancelled"))
+        elif outcome.error is not None:
             self._settle(request_id, RequestFailedError(outcome.error, outcome.error_code or "engine_error"))
         else:
             self._settle(request_id, Result(outcome, self.executor.take_image(request_id)))
@@ -134,8 +192,9 @@ class Runtime:
 
     def _settle(self, request_id: str, result: Result | EngineError) -> None:
         del self._requests[request_id]
+        self._watchers.pop(request_id, None)
         future = self._futures.pop(request_id)
-        if future.cancelled():  # the caller has gone away; its request ran to its end all the same
+        if future.cancelled():  # the caller has gone away
             return
         if isinstance(result, EngineError):
             future.set_exception(result)

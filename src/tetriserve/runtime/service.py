@@ -21,7 +21,7 @@ class Service:
     policy: str
     slo_table: Mapping[Size, float]
 
-    def with_slo(self, params: GenerationParams) -> GenerationParams:
-        """`params` with the default SLO where none was asked for."""
-        slo_s = default_slo_s(params.size, params.num_inference_steps, self.cost, self.slo_table)
+    def with_slo(self, params: GenerationParams, factor: float = 1.0) -> GenerationParams:
+        """`params` with `factor` times the default SLO where none was asked for."""
+        slo_s = default_slo_s(params.size, params.num_inference_steps, self.cost, self.slo_table, factor)
         return params.with_slo(slo_s)

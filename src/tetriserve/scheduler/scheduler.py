@@ -5,12 +5,16 @@ somebody is pending and a device available, now or later. A Tick comes last amon
 order never matters.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from tetriserve.core.chunk import Chunk, Stage
-from tetriserve.core.commands import Command, Complete, Submit, WakeAt
-from tetriserve.core.events import Arrived, ChunkDone, ChunkFailed, Event, Tick, WorkersLost
+from tetriserve.core.commands import Cancel, Command, Complete, Submit, WakeAt
+from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkFailed, Event, Tick, WorkersLost
+from tetriserve.core.outcome import CANCELLED
+from tetriserve.core.request import Request
 from tetriserve.cost.model import CostModel
+from tetriserve.scheduler.admission import Foresight, foresee
 from tetriserve.scheduler.checks import check_plan
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.pending import PendingRequests
@@ -55,11 +59,17 @@ class Scheduler:
                 assert request.request_id not in self._requests, f"{request.request_id} arrived twice"
                 self._arrive(TrackedRequest(request, *self._stage_s(request.size)))
                 done: list[Command] = []
+            case Cancelled(request_id):
+                done = self._cancel(request_id, now_s)
             case ChunkDone() | ChunkFailed():
                 done = self._end(event)
             case WorkersLost(message=message):
                 done = self._restart_all(message, now_s)
         return (*done, *self._ask_for_tick(self._next_look_s(now_s)))
+
+    def foresee(self, newcomers: Sequence[Request], now_s: float) -> Foresight:
+        """Whether requests that have not arrived could be met, by a forecast over all that have. Changes nothing."""
+        return foresee(self._view(now_s), newcomers)
 
     def _stage_s(self, size: Any) -> tuple[float, float]:
         return self._cost.stage_s(Stage.ENCODE, size), self._cost.stage_s(Stage.DECODE, size)
@@ -94,6 +104,22 @@ class Scheduler:
             else:
                 self._pending.wait(tracked)
         return commands
+
+    def _cancel(self, request_id: str, now_s: float) -> list[Command]:
+        """Nothing further is planned for it; what has not started is void; it ends with its running chunk."""
+        tracked = self._requests.get(request_id)
+        if tracked is None or tracked.error is not None:
+            return []
+        tracked.error = (CANCELLED, "cancelled by the caller")
+        self._pending.remove(tracked)
+        if tracked.in_flight == 0:
+            return [self._complete(tracked, now_s)]
+        self._timeline.void(self._is_cancelled, now_s)
+        return [Cancel(request_id)]
+
+    def _is_cancelled(self, request_id: str) -> bool:
+        tracked = self._requests[request_id]
+        return tracked.error is not None and tracked.error[0] == CANCELLED
 
     def _complete(self, tracked: TrackedRequest, finished_s: float) -> Complete:
         del self._requests[tracked.request.request_id]

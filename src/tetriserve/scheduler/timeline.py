@@ -5,7 +5,7 @@ errors of the model don't add up.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import compress
@@ -15,13 +15,14 @@ from tetriserve.core.chunk import Chunk, Stage
 
 @dataclass(slots=True)
 class Flight:
-    """A committed chunk that has not ended. `start_s` and `end_s` are predictions."""
+    """A committed chunk that has not ended. `start_s` and `end_s` are predictions; a `void` one will take no time."""
 
     chunk: Chunk
     duration_s: float
     submitted_s: float
     start_s: float = 0.0
     end_s: float = 0.0
+    void: bool = False
 
 
 class Timeline:
@@ -81,6 +82,17 @@ class Timeline:
         self._surprised = True
         return flights
 
+    def void(self, is_cancelled: Callable[[str], bool], now_s: float) -> None:
+        """Chunks that have not started, and of which every request is cancelled, will take no time."""
+        self.predict(now_s)
+        for flight in self._flights.values():
+            if flight.start_s > now_s and all(map(is_cancelled, flight.chunk.request_ids)):
+                flight.void, flight.duration_s = True, 0.0
+                self._surprised = True
+                for device in flight.chunk.devices:
+                    queue = self._queues[device]
+                    self._is_open[device] = len(queue) < 2 or not _holds_denoise(queue)
+
     def forget(self, request_ids: Iterable[str]) -> None:
         """Drop what is remembered of requests that have ended."""
         for request_id in request_ids:
@@ -138,4 +150,4 @@ class Timeline:
 def _holds_denoise(queue: deque[Flight]) -> bool:
     waiting = iter(queue)
     next(waiting)
-    return any(flight.chunk.stage is Stage.DENOISE for flight in waiting)
+    return any(flight.chunk.stage is Stage.DENOISE and not flight.void for flight in waiting)

@@ -99,4 +99,5 @@ class TrackedRequest:
             last_devices=self.devices,
             encode_s=0.0 if self.encode_committed else self.encode_s,
             decode_s=self.decode_s,
+            weight=self.request.weight,
         )

@@ -17,6 +17,7 @@ class RequestView:
 
     `remaining_steps` counts those. `ready_s` is when its committed chunks are predicted to end (its arrival, if
     none is in flight). `encode_s` is 0 once its encoding is committed. Seconds throughout.
+    `weight` says how much it is worth where somebody must be left out.
     """
 
     request_id: str
@@ -28,6 +29,7 @@ class RequestView:
     last_devices: tuple[int, ...]
     encode_s: float
     decode_s: float
+    weight: float = 1.0
 
 
 class Pending(Protocol):

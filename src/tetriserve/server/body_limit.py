@@ -3,10 +3,14 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tetriserve.server.errors import error_response
-from tetriserve.server.wire import ErrorBody
+from tetriserve.server.wire.errors import ErrorBody
 
 MAX_BODY_BYTES = 1 << 20
 """Two prompts of 32,000 characters, each escaped to six bytes or more, fit."""
+
+
+UNREAD_PATHS = frozenset({"/v1/images/edits", "/v1/images/variations"})
+"""These answer without a look at the body, which would be an image."""
 
 
 class BodyLimit:
@@ -17,7 +21,10 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through or answer it."""
-        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+        if scope["type"] != "http" or scope["path"] in UNREAD_PATHS:
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
         if b"transfer-encoding" in headers:
             message, status, code = "the body must come with a Content-Length", 411, "length_required"

@@ -12,6 +12,8 @@ from fastapi import FastAPI
 
 from tetriserve.core.errors import ConfigurationError
 
+KEEP_ALIVE_S = 75
+"""Seconds that an idle connection stays open: longer than most proxies', so that they close it, not we."""
 GRACE_S = 5
 """Seconds that requests in flight have to finish after a signal."""
 ANSWER_S = 2
@@ -94,6 +96,12 @@ async def _started(server: uvicorn.Server, listener: socket.socket) -> asyncio.T
 def _server(app: FastAPI, on_grace_over: Callable[[], None] = lambda: None) -> _Server:
     # The application's life is the caller's, so uvicorn runs no lifespan; the application logs what goes wrong.
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_S + ANSWER_S
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S + ANSWER_S,
     )
     return _Server(config, on_grace_over)

@@ -8,6 +8,7 @@ from functools import partial
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.events import ChunkDone, ChunkFailed, Event, WorkersLost
+from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.request import Request
 from tetriserve.cost.model import CostModel
 from tetriserve.sim.clock import Clock
@@ -37,6 +38,7 @@ class _Run:
     queues: tuple[deque["_Run"], ...]
     num_waits: int
     started_s: float | None = None
+    void: bool = False
 
 
 class SimulatedExecutor:
@@ -60,6 +62,7 @@ class SimulatedExecutor:
         self._devices: tuple[deque[_Run], ...] = tuple(deque() for _ in range(num_devices))
         self._requests: dict[str, deque[_Run]] = {}
         self._blocks: dict[str, tuple[int, ...]] = {}
+        self._cancelled: set[str] = set()
         self._generation = 0
         self._ready_s = 0.0
         self.busy_device_s = 0.0
@@ -76,8 +79,14 @@ class SimulatedExecutor:
             if run.num_waits == 0:
                 self._start(run)
 
+    def cancel(self, request_id: str) -> None:
+        """Void a request: what has not started of it takes no time."""
+        if request_id in self._requests:
+            self._cancelled.add(request_id)
+
     def release(self, request_id: str) -> None:
         """Forget a request."""
+        self._cancelled.discard(request_id)
         self._requests.pop(request_id, None)
         self._blocks.pop(request_id, None)
 
@@ -102,8 +111,10 @@ class SimulatedExecutor:
 
     def _start(self, run: _Run) -> None:
         run.started_s = max(self._clock.now_s(), self._ready_s)
+        run.void = self._cancelled.issuperset(run.chunk.request_ids)
         call = partial(self._finish, run, self._generation)
-        self._clock.call_at(run.started_s + self._duration_s(run), ChunkDone.rank, call)
+        duration_s = 0.0 if run.void else self._duration_s(run)
+        self._clock.call_at(run.started_s + duration_s, ChunkDone.rank, call)
 
     def _duration_s(self, run: _Run) -> float:
         chunk = run.chunk
@@ -134,6 +145,10 @@ class SimulatedExecutor:
         for head in heads:
             if head.num_waits == 0 and head.started_s is None:
                 self._start(head)
+        if run.void:
+            message = "cancelled by the caller"
+            self._deliver(ChunkFailed(chunk.chunk_id, run.started_s, now_s, chunk.request_ids, CANCELLED, message))
+            return
         failed = tuple([id_ for id_ in chunk.request_ids if id_ in self._faults.failing_ids])
         if failed:
             message = "simulated failure"

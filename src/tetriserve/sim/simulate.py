@@ -6,10 +6,10 @@ from functools import partial
 from time import perf_counter
 
 from tetriserve.core.chunk import Chunk
-from tetriserve.core.commands import Complete, Submit, WakeAt
+from tetriserve.core.commands import Cancel, Complete, Submit, WakeAt
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError
-from tetriserve.core.events import Arrived, ChunkDone, ChunkFailed, Event, Tick
-from tetriserve.core.outcome import Outcome
+from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkFailed, Event, Tick
+from tetriserve.core.outcome import CANCELLED, Outcome
 from tetriserve.core.request import Request
 from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.config import SchedulerConfig
@@ -147,10 +147,20 @@ class Simulation:
             decision_ms=tuple(self._decision_ms),
         )
 
+    def arrive(self, request: Request) -> None:
+        """A request comes, now, beside those given to `run`."""
+        self._requests[request.request_id] = request
+        self._on(Arrived(request))
+
+    def cancel(self, request_id: str) -> None:
+        """Its caller gives a request up, now."""
+        self._on(Cancelled(request_id))
+
     def _on(self, event: Event) -> None:
         if isinstance(event, (ChunkDone, ChunkFailed)):
             chunk = self._submitted.pop(event.chunk_id)
-            self._chunks.append(ExecutedChunk(chunk, event.started_s, event.finished_s))
+            if not (isinstance(event, ChunkFailed) and event.code == CANCELLED):
+                self._chunks.append(ExecutedChunk(chunk, event.started_s, event.finished_s))
         begin = perf_counter()
         commands = self._scheduler.on(event, self.clock.now_s())
         if isinstance(event, Tick):
@@ -162,6 +172,8 @@ class Simulation:
                 case WakeAt(at_s):
                     self._wake_s = at_s
                     self.clock.call_at(at_s, Tick.rank, partial(self._tick, at_s))
+                case Cancel(request_id):
+                    self.executor.cancel(request_id)
                 case Complete(outcome):
                     self.executor.release(outcome.request.request_id)
                     self._outcomes.append(outcome)

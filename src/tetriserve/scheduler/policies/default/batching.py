@@ -44,6 +44,6 @@ def _one_more(
         if batch.ends_s <= batch.due_s + TOLERANCE_S and batch.gpu_s < sum([job.gpu_s for job in members]):
             trial = sorted([*(job for job in jobs if job not in members), batch], key=lambda job: (job.due_s, job.key))
             found = decide(trial)
-            kept = batch.key in found.on_time and found.num_images >= chosen.num_images
+            kept = batch.key in found.on_time and found.worth >= chosen.worth
             return (trial, found) if kept else None
     return None

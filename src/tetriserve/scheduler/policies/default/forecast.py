@@ -15,11 +15,12 @@ Releases = tuple[tuple[float, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """`on_time` are keys of jobs; `degrees` is what each job that starts now is given; `num_images` counts members."""
+    """`on_time` are keys of jobs; `degrees` is what each job that starts now is given; `worth` sums
+    the weights of those on time."""
 
     on_time: frozenset[str]
     degrees: dict[str, int]
-    num_images: int
+    worth: float
 
 
 class _Run:
@@ -56,7 +57,7 @@ def forecast(jobs: Sequence[Job], num_free: int, releases: Releases = ()) -> For
             free += coming.pop()[1]
         on_time += [run.job for run in live if run.left <= TOLERANCE_S and now_s <= run.job.due_s + TOLERANCE_S]
         live = [run for run in live if run.left > TOLERANCE_S and _can_be_on_time(run, now_s)]
-    return Forecast(frozenset([job.key for job in on_time]), first or {}, sum([len(job.members) for job in on_time]))
+    return Forecast(frozenset([job.key for job in on_time]), first or {}, sum([job.weight for job in on_time]))
 
 
 def _divide(live: list[_Run], free: int, now_s: float) -> list[_Run]:

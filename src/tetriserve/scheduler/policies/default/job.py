@@ -17,7 +17,8 @@ class Job:
     Never changed, but not frozen: a decision makes some, and frozen ones take five times as long to make.
 
     `begin_s` is when its first step can start and `due_s` when the last must have ended; `curve` has the times of a
-    step by degree and `ladder` the same in ascending order; `gpu_s` is the least GPU time that meets the deadline.
+    step by degree and `ladder` the same in ascending order; `gpu_s` is the least GPU time that meets the deadline;
+    `weight` sums those of its requests.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Job:
     begin_s: float
     due_s: float
     gpu_s: float
+    weight: float
     in_flight: bool
 
     @classmethod
@@ -40,10 +42,10 @@ class Job:
         """
         first = members[0]
         num_steps, ready_s, encode_s = first.remaining_steps, first.ready_s, first.encode_s
-        due_s = first.deadline_s - first.decode_s
+        due_s, weight = first.deadline_s - first.decode_s, first.weight
         for one in members[1:]:
             num_steps, ready_s = max(num_steps, one.remaining_steps), max(ready_s, one.ready_s)
-            encode_s += one.encode_s
+            encode_s, weight = encode_s + one.encode_s, weight + one.weight
             due_s = min(due_s, one.deadline_s - one.decode_s)
         begin_s = max(ready_s - now_s, 0.0) + encode_s
         left_s = due_s - now_s
@@ -52,7 +54,7 @@ class Job:
             left_s -= begin_s
             begin_s = 0.0
         in_flight = ready_s > ready_by_s + TOLERANCE_S
-        return cls(first.request_id, members, curve, curve.ladder, num_steps, begin_s, left_s, gpu_s, in_flight)
+        return cls(first.request_id, members, curve, curve.ladder, num_steps, begin_s, left_s, gpu_s, weight, in_flight)
 
     @property
     def ids(self) -> tuple[str, ...]:

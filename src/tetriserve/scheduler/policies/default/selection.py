@@ -23,7 +23,7 @@ def select(jobs: Sequence[Job], num_free: int, releases: Releases = ()) -> Forec
     best = forecast(served, num_free, releases)
     while len(best.on_time) < len(served) > 1:
         found = _cheaper(served, best, num_free, releases)
-        if found[0][0] < best.num_images:
+        if found[0][0] < best.worth:
             break
         _, served, best = found
     return best
@@ -40,7 +40,7 @@ def _affordable(jobs: Sequence[Job], num_devices: int) -> list[Job]:
         kept.append(job)
         needed_s += job.gpu_s
         while needed_s > num_devices * job.due_s + TOLERANCE_S:
-            costliest = max(kept, key=lambda one: one.gpu_s / len(one.members))
+            costliest = max(kept, key=lambda one: one.gpu_s / one.weight)
             kept.remove(costliest)
             needed_s -= costliest.gpu_s
     return kept
@@ -48,7 +48,7 @@ def _affordable(jobs: Sequence[Job], num_devices: int) -> list[Job]:
 
 def _cheaper(
     served: list[Job], best: Forecast, num_free: int, releases: Releases
-) -> tuple[tuple[int, float], list[Job], Forecast]:
+) -> tuple[tuple[float, float], list[Job], Forecast]:
     """The best set with one job less; the costliest first, and if nobody is late without it, no other is tried."""
     tried = []
     for job in _droppable(served, best):
@@ -60,15 +60,15 @@ def _cheaper(
 
 def _without(
     job: Job, served: list[Job], num_free: int, releases: Releases
-) -> tuple[tuple[int, float], list[Job], Forecast]:
-    """How it goes without the job: images on time, then GPU seconds not needed for them."""
+) -> tuple[tuple[float, float], list[Job], Forecast]:
+    """How it goes without the job: what those on time weigh, then GPU seconds not needed for them."""
     rest = [other for other in served if other is not job]
     found = forecast(rest, num_free, releases)
     gpu_s = sum([other.gpu_s for other in rest if other.key in found.on_time])
-    return (found.num_images, -gpu_s), rest, found
+    return (found.worth, -gpu_s), rest, found
 
 
 def _droppable(served: list[Job], best: Forecast) -> list[Job]:
-    costly = sorted(served, key=lambda job: -job.gpu_s / len(job.members))[:NUM_COSTLY]
+    costly = sorted(served, key=lambda job: -job.gpu_s / job.weight)[:NUM_COSTLY]
     late = [job for job in served if job.key not in best.on_time and job not in costly]
     return costly + late[:NUM_LATE]

@@ -12,7 +12,7 @@ from tetriserve.scheduler.policies.tetriserve.candidate import Candidate, Round
 from tetriserve.scheduler.view import TOLERANCE_S
 
 SURVIVOR = 1e6
-"""Worth of a survivor in GPU seconds: more than any GPU time at stake in a round."""
+"""Worth of a survivor of weight 1 in GPU seconds: more than any GPU time at stake in a round."""
 
 PROGRESS = 1e-3
 """Worth of a second of work done in GPU seconds: enough to decide between plans that cost the same."""
@@ -42,7 +42,7 @@ def options(candidate: Candidate, round_: Round, largest_block: int) -> tuple[Op
 
 
 def _option(candidate: Candidate, round_: Round, degree: int, num_steps: int) -> Option:
-    """Survival first, then the least GPU time that the request will have cost, then progress.
+    """Survival first, by weight, then the least GPU time that the request will have cost, then progress.
 
     Source: TetriServe §4.2.2 (LB, sv); differs: what ends within the round counts from its own end.
     """
@@ -54,7 +54,7 @@ def _option(candidate: Candidate, round_: Round, degree: int, num_steps: int) ->
     least_s = left * curve.fastest_s
     survives = ready_s + least_s <= candidate.due_s + TOLERANCE_S
     gpu_s = degree * taken_s + curve.least_gpu_s(left, candidate.due_s - ready_s)
-    return Option(degree, num_steps, SURVIVOR * survives - gpu_s - PROGRESS * least_s)
+    return Option(degree, num_steps, SURVIVOR * candidate.request.weight * survives - gpu_s - PROGRESS * least_s)
 
 
 def pack(groups: Sequence[Sequence[Option]], limits: Mapping[int, int]) -> tuple[Option, ...]:

@@ -1,0 +1,43 @@
+"""Server-sent events of a streamed call. `image_generation.*` are OpenAI's; `tetriserve.progress` is ours."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from tetriserve.runtime.image_file import FormatName
+from tetriserve.server.wire.images import ServingReport
+
+
+class ProgressEvent(BaseModel):
+    """Steps were taken. Sent at the end of every chunk: a tenth of a second's steps, or one step if that is longer."""
+
+    type: Literal["tetriserve.progress"] = "tetriserve.progress"
+    image_index: int
+    num_steps_done: int
+    num_inference_steps: int
+
+
+class ImageEvent(BaseModel):
+    """What both events with an image have."""
+
+    b64_json: str
+    created_at: int
+    size: str
+    quality: str
+    background: Literal["opaque"] = "opaque"
+    output_format: FormatName
+    image_index: int
+
+
+class PartialImageEvent(ImageEvent):
+    """An unfinished image, of the full size and with a pixel's worth of detail for every latent."""
+
+    type: Literal["image_generation.partial_image"] = "image_generation.partial_image"
+    partial_image_index: int
+
+
+class CompletedEvent(ImageEvent):
+    """The image. The last event of each of `n` images."""
+
+    type: Literal["image_generation.completed"] = "image_generation.completed"
+    tetriserve: ServingReport

@@ -1,0 +1,105 @@
+"""Can this be met? What the scheduler answers, and whether it was right."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.builders import (
+    LARGE,
+    MEDIUM,
+    SMALL,
+    make_cost,
+    make_request,
+    make_request_view,
+    make_scheduler,
+    make_view,
+    requests_strategy,
+)
+from tetriserve.core.events import Arrived
+from tetriserve.core.request import Request
+from tetriserve.scheduler.admission import RESERVE, foresee
+from tetriserve.scheduler.config import SchedulerConfig
+from tetriserve.sim.executor import Faults
+from tetriserve.sim.simulate import Simulation
+
+
+def test_on_an_idle_machine_it_takes_its_fastest_time() -> None:
+    found = foresee(make_view([]), [make_request("a", LARGE, 10, slo_s=0.7)])
+    assert found.finished_s == pytest.approx(0.6)
+    assert found.can_be_met
+
+
+def test_it_waits_for_busy_devices() -> None:
+    view = make_view([], busy=dict.fromkeys(range(8), 2.0))
+    found = foresee(view, [make_request("a", LARGE, 10, slo_s=1.0)])
+    assert found.finished_s == pytest.approx(2.0 + 0.6 * (1 + RESERVE))
+    assert not found.can_be_met
+
+
+def test_whoever_is_due_earlier_goes_first() -> None:
+    view = make_view([make_request_view("a", LARGE, 10, deadline_s=0.7)])
+    found = foresee(view, [make_request("b", LARGE, 10, slo_s=0.8)])
+    assert found.finished_s > 0.6
+    assert (found.on_time, found.num_harmed) == (False, 0)
+    assert foresee(view, [make_request("b", LARGE, 10, slo_s=1.5)]).can_be_met
+
+
+def test_a_newcomer_that_would_make_others_late_cannot_be_met() -> None:
+    view = make_view([make_request_view("a", LARGE, 10, deadline_s=0.9)])
+    found = foresee(view, [make_request("b", LARGE, 10, slo_s=0.7)])
+    assert (found.on_time, found.num_harmed, found.can_be_met) == (True, 1, False)
+
+
+def test_whoever_is_late_anyway_is_not_harmed() -> None:
+    view = make_view([make_request_view("a", LARGE, 10, deadline_s=0.1)])
+    assert foresee(view, [make_request("b", LARGE, 10, slo_s=0.7)]).can_be_met
+
+
+def test_several_newcomers_are_met_together_or_not() -> None:
+    one, other = make_request("a", LARGE, 10, slo_s=0.9), make_request("b", LARGE, 10, slo_s=0.9)
+    assert foresee(make_view([]), [one]).can_be_met
+    assert not foresee(make_view([]), [one, other]).can_be_met
+
+
+def test_stages_count() -> None:
+    view = replace(make_view([]), cost=make_cost(8, encode_s=0.1, decode_s=0.2))
+    found = foresee(view, [make_request("a", MEDIUM, 10)])
+    assert found.finished_s == pytest.approx(0.1 + 10 * 0.025 + 0.2)
+
+
+@given(requests_strategy(8), st.sampled_from([SMALL, MEDIUM, LARGE]), st.sampled_from([1, 4, 8]))
+@settings(max_examples=40, deadline=None)
+def test_more_time_never_makes_it_impossible(requests: list[Request], size: object, num_devices: int) -> None:
+    scheduler = make_scheduler("default", make_cost(num_devices), num_devices, SchedulerConfig())
+    for request in requests:
+        scheduler.on(Arrived(replace(request, arrival_s=0.0)), 0.0)
+    newcomers = [make_request("new", size, 5, slo_s=slo_s) for slo_s in (0.3, 100.0)]  # type: ignore[arg-type]
+    soon, later = (scheduler.foresee([newcomer], 0.0) for newcomer in newcomers)
+    assert later.on_time
+    assert later.num_harmed <= soon.num_harmed
+    assert scheduler.foresee([newcomers[0]], 0.0) == soon
+
+
+@pytest.mark.parametrize(("gap_s", "slo_s"), [(0.06, 0.8), (0.06, 4.0), (0.15, 1.5), (0.15, 4.0)])
+def test_nearly_everybody_who_is_let_in_is_on_time_however_many_come(gap_s: float, slo_s: float) -> None:
+    """Loads above what the machine can do: `default` keeps what the forecast promised."""
+    cost = make_cost(8, 0.01, 0.03, 0.002)
+    scheduler = make_scheduler("default", cost, 8, SchedulerConfig())
+    simulation = Simulation(cost, 8, scheduler, Faults(0.01, 3))
+    offered = [make_request(f"r{i:03d}", (SMALL, MEDIUM, LARGE)[i % 3], 10, gap_s * i, slo_s) for i in range(200)]
+    admitted = [one for one in offered if one.request_id == "r000"]
+
+    def offer(request: Request) -> None:
+        if scheduler.foresee([request], simulation.clock.now_s()).can_be_met:
+            admitted.append(request)
+            simulation.arrive(request)
+
+    for request in offered[1:]:
+        simulation.clock.call_at(request.arrival_s, Arrived.rank, lambda request=request: offer(request))
+    result = simulation.run(admitted[:1])
+    on_time = sum(one.met_deadline for one in result.outcomes)
+    assert len(result.outcomes) == len(admitted)
+    assert len(admitted) < 0.95 * len(offered)
+    assert on_time >= 0.97 * len(admitted)

@@ -1,0 +1,127 @@
+"""Answers in pieces."""
+
+import asyncio
+import base64
+import io
+import json
+import time
+from typing import Any
+
+import httpx
+import openai
+import PIL.Image
+
+from server.conftest import RunningServer
+from server.sleeping import sleeping_server
+
+PATH = "/v1/images/generations"
+
+
+async def events_of(client: httpx.AsyncClient, **body: object) -> list[tuple[str, dict[str, Any]]]:
+    async with client.stream("POST", PATH, json=body | {"stream": True}) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        text = (await response.aread()).decode()
+    found = []
+    for block in text.strip().split("\n\n"):
+        name, data = block.split("\n")
+        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+async def test_progress_partial_images_and_the_image_come_in_order() -> None:
+    async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:
+        events = await events_of(client, prompt="x", size="512x512", partial_images=3, output_format="webp")
+        await server.idle()
+    names = [name for name, _ in events]
+    assert all(data["type"] == name for name, data in events)
+    assert set(names) == {"tetriserve.progress", "image_generation.partial_image", "image_generation.completed"}
+    assert names[-1] == "image_generation.completed"
+    partial = [data for name, data in events if name == "image_generation.partial_image"]
+    assert [data["partial_image_index"] for data in partial] == [0, 1, 2]
+    steps = [data["num_steps_done"] for name, data in events if name == "tetriserve.progress"]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 20
+    for data in (*partial, events[-1][1]):
+        picture = PIL.Image.open(io.BytesIO(base64.b64decode(data["b64_json"])))
+        assert (picture.size, picture.format) == ((512, 512), "WEBP")
+    assert events[-1][1]["tetriserve"]["met_deadline"]
+
+
+async def test_without_partial_images_there_are_none_and_n_images_all_come() -> None:
+    async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:
+        events = await events_of(client, prompt="x", size="256x256", n=3, num_inference_steps=4)
+    completed = [data["image_index"] for name, data in events if name == "image_generation.completed"]
+    assert sorted(completed) == [0, 1, 2]
+    assert not any("partial" in name for name, _ in events)
+
+
+async def test_a_failure_is_an_event_in_the_shape_of_an_error() -> None:
+    async with sleeping_server(failing_ids={"img-1"}) as server, httpx.AsyncClient(base_url=server.url) as client:
+        events = await events_of(client, prompt="x", size="256x256")
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none") as official:
+            assert await official.images.generate(prompt="x", size="256x256", model="sleeper")  # type: ignore[call-overload]
+    assert events[-1][0] == "error"
+    assert events[-1][1]["error"]["code"] == "engine_error"
+
+
+async def test_an_event_is_sent_when_its_chunk_has_ended() -> None:
+    """From the end of a chunk on the engine's clock to the client: 50 ms at most."""
+    async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:
+        done: list[float] = []
+        tell = server.executor.listener
+        server.executor.listener = lambda event: (done.append(time.monotonic()), tell(event))  # type: ignore[func-returns-value,assignment]
+        seen = []
+        async with client.stream("POST", PATH, json={"prompt": "x", "size": "512x512", "stream": True}) as response:
+            async for line in response.aiter_lines():
+                if line == "event: tetriserve.progress":
+                    seen.append(time.monotonic())
+    assert len(seen) == len(done) - 2  # encoding and decoding take no steps
+    delays = sorted(came - ended for came, ended in zip(seen, done[1:-1], strict=True))
+    assert delays[len(delays) // 2] < 0.05
+
+
+async def test_a_client_that_goes_away_cancels_its_stream() -> None:
+    async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:
+        body = {"prompt": "x", "size": "1024x1024", "num_inference_steps": 200, "stream": True}
+        async with client.stream("POST", PATH, json=body) as response:
+            async for line in response.aiter_lines():
+                if line.startswith("event: "):
+                    break
+        await asyncio.wait_for(server.idle(), 2)
+        assert server.executor.cancelled == ["img-1"]
+
+
+async def test_a_client_that_goes_away_cancels_its_request() -> None:
+    async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:
+        body = {"prompt": "x", "size": "1024x1024", "num_inference_steps": 200, "n": 2}
+        task = asyncio.create_task(client.post(PATH, json=body))
+        while server.service.runtime.num_in_flight < 2:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait_for(server.idle(), 2)
+        assert len(server.executor.released) == 2
+        answer = await client.post(PATH, json={"prompt": "x", "size": "256x256"})
+        assert answer.status_code == 200
+
+
+def test_the_official_client_streams_real_partial_images(server: RunningServer) -> None:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+        stream = client.images.generate(  # type: ignore[call-overload]
+            prompt="a red cat",
+            size="128x128",
+            stream=True,
+            partial_images=2,
+            extra_body={"num_inference_steps": 30},
+        )
+        events = list(stream)
+    partial = [event for event in events if event.type == "image_generation.partial_image"]
+    assert events[-1].type == "image_generation.completed"
+    assert [event.partial_image_index for event in partial] == list(range(len(partial)))
+    assert 1 <= len(partial) <= 2
+    for event in (*partial, events[-1]):
+        picture = PIL.Image.open(io.BytesIO(base64.b64decode(event.b64_json)))
+        assert picture.size == (128, 128)
+        assert max(high - low for low, high in picture.getextrema()) > 0
