@@ -13,6 +13,7 @@ from tetriserve.core.errors import ConfigurationError, InvalidRequestError
 from tetriserve.core.size import Size
 
 Guidance = Literal["true_cfg", "embedded", "none"]
+Weights = Literal["files", "random"]
 
 CARD_FILE = "tetriserve.json"
 INDEX_FILE = "model_index.json"
@@ -28,6 +29,7 @@ class ModelCard:
     `max_sequence_length` counts the tokens that a prompt is padded or cut to. `guidance` says what a request's
     guidance_scale means: "true_cfg" two forward passes a step, "embedded" an input of the network, "none" nothing.
     `sizes` are those it is meant to make, smallest first; a server measures them and takes the largest as its limit.
+    `weights` "random" says that the directory holds configurations alone: such a model costs what the real one costs.
     `max_side_px` is the longest side that the network has positions for, None where there is no end.
     """
 
@@ -38,6 +40,7 @@ class ModelCard:
     default_guidance_scale: float
     default_num_inference_steps: int
     sizes: tuple[Size, ...]
+    weights: Weights = "files"
     max_side_px: int | None = None
 
     def check_side(self, size: Size) -> Size:
@@ -61,7 +64,7 @@ def read_card(directory: Path) -> ModelCard:
             f"{directory / INDEX_FILE} names the pipeline {pipeline!r}; supported are {', '.join(_DEFAULTS)}"
         )
     network = _read_json(directory / "transformer" / "config.json")
-    defaults = {"name": directory.resolve().name, "sizes": SIZES, **_DEFAULTS[pipeline](network)}
+    defaults = {"name": directory.resolve().name, "sizes": SIZES, "weights": "files", **_DEFAULTS[pipeline](network)}
     max_side_px = defaults.pop("max_side_px", None)
     path = directory / CARD_FILE
     given = _read_json(path) if path.is_file() else {}
@@ -117,6 +120,8 @@ def _checked(path: Path, key: str, value: Any) -> Any:
             good = isinstance(value, str) and value != ""
         case "guidance":
             good = value in get_args(Guidance)
+        case "weights":
+            good = value in get_args(Weights)
         case "default_guidance_scale":
             good = number and value >= 0
         case _:

@@ -30,6 +30,11 @@ class Component:
         return self.library is not None and self.name.startswith(ENCODER_PREFIX)
 
     @property
+    def is_tokenizer(self) -> bool:
+        """Whether this is one of the tokenizers."""
+        return self.name.startswith("tokenizer")
+
+    @property
     def is_module(self) -> bool:
         """Whether this has weights."""
         return self.is_encoder or self.name in ("transformer", "vae")
@@ -64,7 +69,5 @@ def from_files(component: Component, directory: Path, device: torch.device, dtyp
 
 
 def without_weights(component: Component, directory: Path) -> Any:
-    """A scheduler or tokenizer; None for a component that the pipeline does without."""
-    if component.library is None:
-        return None
+    """A scheduler or tokenizer."""
     return component.model_class().from_pretrained(directory / component.name, local_files_only=True)

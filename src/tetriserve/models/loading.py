@@ -13,6 +13,7 @@ from tetriserve.models.adapter import ModelAdapter
 from tetriserve.models.card import ModelCard, read_card
 from tetriserve.models.components import from_files, read_components, without_weights
 from tetriserve.models.flux import FluxAdapter
+from tetriserve.models.random_weights import at_random, random_tokenizer
 from tetriserve.models.sd3 import SD3Adapter
 
 Report = Callable[[str], None]
@@ -41,11 +42,17 @@ def quiet_libraries() -> None:
 def _load_pipeline(
     directory: Path, card: ModelCard, device: torch.device, dtype: torch.dtype, report: Report
 ) -> ModelAdapter:
+    is_random = card.weights == "random"
+    load = at_random if is_random else from_files
     parts: dict[str, Any] = {}
     for component in read_components(directory):
-        if component.is_module:
+        if component.library is None:
+            parts[component.name] = None
+        elif component.is_module:
             report(f"loading {component.name}")
-            parts[component.name] = from_files(component, directory, device, dtype)
+            parts[component.name] = load(component, directory, device, dtype)
+        elif component.is_tokenizer and is_random:
+            parts[component.name] = random_tokenizer(component, directory)
         else:
             parts[component.name] = without_weights(component, directory)
     return _ADAPTERS[card.pipeline](getattr(diffusers, card.pipeline)(**parts), card, device)

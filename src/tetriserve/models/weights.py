@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from safetensors.torch import load_file
 
 from tetriserve.core.errors import ConfigurationError
@@ -18,8 +19,7 @@ def load_module(model_class: Any, directory: Path, device: torch.device, dtype: 
     On CPUs the weights are the mapped files themselves, of which all workers share one copy. Raises ConfigurationError
     if the files lack a weight or hold one of another shape.
     """
-    with torch.device("meta"):
-        module = model_class.from_config(model_class.load_config(directory))
+    module = empty_module(model_class, directory)
     for shard in _shards(directory):
         weights = {name: x.to(dtype) for name, x in load_file(shard, device=str(device)).items()}
         try:
@@ -30,6 +30,21 @@ def load_module(model_class: Any, directory: Path, device: torch.device, dtype: 
     if missing:
         raise ConfigurationError(f"{directory} lacks {len(missing)} weights, the first is {missing[0]}")
     return module.requires_grad_(False).eval()
+
+
+def empty_module(model_class: Any, directory: Path) -> Any:
+    """A module of a diffusers class as its configuration describes it, without any storage."""
+    with torch.device("meta"):
+        return model_class.from_config(model_class.load_config(directory))
+
+
+def empty_encoder(model_class: Any, directory: Path) -> Any:
+    """A module of a transformers class without storage for its weights; other buffers are computed."""
+    config = model_class.config_class.from_pretrained(directory)
+    with init_empty_weights(include_buffers=False):
+        module = model_class(config)
+    module.tie_weights()
+    return module
 
 
 def load_encoder(model_class: Any, directory: Path, device: torch.device, dtype: torch.dtype) -> Any:

@@ -12,6 +12,7 @@ from tetriserve.core.size import Size
 from tetriserve.cost.deadline import PAPER_SLO_S
 from tetriserve.engine.devices import DTYPES
 from tetriserve.models.card import ModelCard
+from tetriserve.models.source import find_model, model_name
 from tetriserve.scheduler.config import SchedulerConfig
 
 EMBEDDED_MODEL_DIR = Path(__file__).parent.parent / "embedded"
@@ -52,7 +53,14 @@ def _write_slo_table(table: Mapping[Size, float]) -> dict[str, float]:
 
 
 def _write_model_dir(path: Path) -> str | None:
-    return None if path == EMBEDDED_MODEL_DIR else str(path)
+    return None if path == EMBEDDED_MODEL_DIR else model_name(path)
+
+
+def _read_model(raw: object) -> Path:
+    try:
+        return find_model(str(raw))
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +69,11 @@ class ServingConfig:
 
     model_dir: Path = setting(
         EMBEDDED_MODEL_DIR,
-        "a directory in the diffusers layout (default: the embedded model)",
+        "a directory in the diffusers layout, or random:NAME for an architecture with random weights, like "
+        "random:flux1-dev (default: the embedded model)",
         name="model",
-        metavar="DIR",
+        metavar="MODEL",
+        read=_read_model,
         write=_write_model_dir,
     )
     devices: str = setting("auto", "cpu:N or cuda or cuda:N; auto is all GPUs, else cpu:2", metavar="KIND[:N]")

@@ -16,6 +16,7 @@ from tetriserve.core.params import GenerationParams
 from tetriserve.cost.profile import unmeasured_profile
 from tetriserve.engine.devices import count_gpus, resolve_devices
 from tetriserve.models.card import read_card
+from tetriserve.models.source import find_model
 from tetriserve.runtime.config import EMBEDDED_MODEL_DIR, ServingConfig
 from tetriserve.runtime.image_file import encode
 from tetriserve.runtime.launch import LoadedModel, Progress, workers
@@ -58,7 +59,7 @@ class Pipeline:
         if devices == "auto":
             devices = "cuda:1" if count_gpus() else "cpu:1"
         degree = degrees(len(resolve_devices(devices)))[-1]
-        self._config = ServingConfig(Path(model), devices, dtype, policy=f"fixed-sp{min(degree, 8)}")
+        self._config = ServingConfig(find_model(str(model)), devices, dtype, policy=f"fixed-sp{min(degree, 8)}")
         card = read_card(self._config.model_dir)
         self._menu = Menu(card, self._config.sizes_for(card))
         self._progress = progress
