@@ -106,7 +106,7 @@ def norm_and_rotate(qkv: Tensor, norms: QKNorms | None, rotary: Rotary | None, n
 def quantize(x: Tensor, *, gelu: bool = False) -> Quantized:
     """(..., K), after GELU (tanh approximation) if asked for; each token's largest becomes the format's largest."""
     if kernels is not None and x.is_cuda:
-        return Quantized(*kernels.quantize(x, LARGEST_8_BIT, SMALLEST_SCALE, gelu=gelu))
+        return Quantized(*kernels.quantize(x.contiguous(), LARGEST_8_BIT, SMALLEST_SCALE, gelu=gelu))
     wide = F.gelu(x.float(), approximate="tanh") if gelu else x.float()
     scales = (wide.abs().amax(dim=-1, keepdim=True) / LARGEST_8_BIT).clamp(min=SMALLEST_SCALE)
     return Quantized((wide / scales).to(torch.float8_e4m3fn), scales)

@@ -10,14 +10,13 @@ from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
-from diffusers import ContextParallelConfig, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import ContextParallelConfig, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
 from tetriserve.core.request import Request
-from tetriserve.core.size import Size
-from tetriserve.models.card import ModelCard
+from tetriserve.models.architectures import architecture_directory
 from tetriserve.models.denoise import Denoiser
-from tetriserve.models.flux import FluxAdapter
+from tetriserve.models.loading import load_model
 from tetriserve.models.ulysses import SequenceGroup
 from tetriserve.stepbench.cells import StepCell
 
@@ -25,7 +24,6 @@ NUM_TEXT = 512
 STD = 0.02
 RECOMPILE_LIMIT = 64
 """Enough for every cell to have code of its own."""
-CARD = ModelCard("flux1-dev", "FluxPipeline", NUM_TEXT, "embedded", 3.5, 28, (Size(1024, 1024),))
 
 
 class Contender(Protocol):
@@ -59,9 +57,9 @@ class TetriServe:
     """Ours: the engine's own adapter and solver, with everything that a chunk of one step costs."""
 
     def __init__(self, device: torch.device, group: SequenceGroup, *, fp8: bool = False) -> None:
-        scheduler: Any = FlowMatchEulerDiscreteScheduler(shift=3.0)
-        pipeline: Any = FluxPipeline(scheduler, None, None, None, None, None, flux(device))
-        self._adapter = FluxAdapter(pipeline, CARD, device)
+        self._adapter = load_model(
+            architecture_directory("flux1-dev"), device, torch.bfloat16, report=lambda text: None
+        )
         if fp8:
             self._adapter.use_8_bits()
         self._denoiser = Denoiser(self._adapter)
