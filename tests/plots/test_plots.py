@@ -147,7 +147,7 @@ def test_ours_keep_their_colours_in_any_company() -> None:
     [
         ("{", [], ["cannot read results"]),
         ("[]", [], ["no results of simulate, sweep, plan or bench"]),
-        ('{"schedules": [{}], "config": {"gpus": 8}}', [], ["not the results", "requests"]),
+        ('{"schedules": [{}], "config": {"gpus": 8}}', [], ["not the results", "chunks"]),
         ('{"runs": []}', ["--format", "gif"], ["'gif'", "png, svg"]),
         ('{"runs": []}', ["--for-s", "0"], ["--for-s 0"]),
     ],
