@@ -13,6 +13,7 @@ from tetriserve.server.generations import generations
 from tetriserve.server.headers import SafeHeaders
 from tetriserve.server.job_routes import job_routes
 from tetriserve.server.keys import KeyCheck, KeyRing
+from tetriserve.server.metrics import ServerMetrics, metrics_route
 from tetriserve.server.wire.models import Health, ModelCard, ModelList
 
 DESCRIPTION = "Images by their deadlines, in the shape of OpenAI's Images API."
@@ -26,6 +27,7 @@ def create_app(service: Service, config: ServerConfig | None = None) -> FastAPI:
     errors.install(app)
     app.include_router(generations(context))
     app.include_router(job_routes(context))
+    app.include_router(metrics_route(ServerMetrics(service.runtime)))
     _add_model_routes(app, service)
     # The last one added is the first that a request meets.
     app.add_middleware(BodyLimit)

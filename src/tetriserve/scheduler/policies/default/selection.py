@@ -19,7 +19,7 @@ NUM_LATE = 1
 
 def select(jobs: Sequence[Job], num_free: int, releases: Releases = ()) -> Forecast:
     """The forecast of the best set found. Jobs left out of it are served with what is idle."""
-    served = _affordable(jobs, num_free + sum([devices for _, devices in releases]))
+    served = affordable(jobs, num_free + sum([devices for _, devices in releases]))
     best = forecast(served, num_free, releases)
     while len(best.on_time) < len(served) > 1:
         found = _cheaper(served, best, num_free, releases)
@@ -29,10 +29,11 @@ def select(jobs: Sequence[Job], num_free: int, releases: Releases = ()) -> Forec
     return best
 
 
-def _affordable(jobs: Sequence[Job], num_devices: int) -> list[Job]:
+def affordable(jobs: Sequence[Job], num_devices: int) -> list[Job]:
     """The jobs without the costliest of those whose GPU time is more than there is until the last of them is due.
 
-    Saves forecasts: with these, no schedule keeps everybody on time.
+    Saves forecasts: with these, no schedule keeps everybody on time. A forecast of all might keep one more than the
+    rest do, because a late job makes room in it by its width alone; that is rare, and not looked for.
     """
     kept: list[Job] = []
     needed_s = 0.0
