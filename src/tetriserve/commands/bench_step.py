@@ -21,6 +21,8 @@ from tetriserve.stepbench.run import run as run_contenders
 
 def run(args: argparse.Namespace) -> None:
     """Print the floor, measure everybody, print the table; the last line is JSON."""
+    if not 1 <= args.steps <= 1000:
+        raise ConfigurationError(f"--steps {args.steps}: must be from 1 to 1000")
     cells, contenders = _cells(args), _contenders(args.contenders)
     if args.json is not None:
         check_writable(args.json)
@@ -41,8 +43,11 @@ def run(args: argparse.Namespace) -> None:
 
 def _cells(args: argparse.Namespace) -> list[StepCell]:
     """Sizes x GPUs x batches; batches only where they can pay. Raises ConfigurationError."""
-    available, wanted = count_gpus(), [int(part) for part in args.gpus.split(",")]
-    if not wanted or any(degree < 1 or degree & (degree - 1) or degree > available for degree in wanted):
+    available = count_gpus()
+    if available == 0:
+        raise ConfigurationError("bench step measures GPUs, and none is visible here")
+    wanted = [int(part) if part.isdecimal() else 0 for part in args.gpus.split(",")]
+    if any(degree < 1 or degree & (degree - 1) or degree > available for degree in wanted):
         raise ConfigurationError(f"--gpus {args.gpus}: powers of two up to the {available} GPUs that are visible")
     try:
         sizes = read_sizes(args.sizes)

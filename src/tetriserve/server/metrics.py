@@ -52,7 +52,7 @@ class ServerMetrics:
 
 
 def metrics_route(metrics: ServerMetrics) -> APIRouter:
-    """The route; it needs a key where the others do."""
+    """The route; like /health it needs no key."""
     router = APIRouter(tags=["server"])
 
     @router.get("/metrics", response_class=Response)
