@@ -31,15 +31,6 @@ async def test_an_image_comes_in_the_format_that_was_asked_for(name: str) -> Non
     assert "b64_json" not in by_url["data"][0]
 
 
-async def test_more_compression_is_fewer_bytes() -> None:
-    async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:
-        sizes = []
-        for compression in (1, 100):
-            body = BODY | {"output_format": "jpeg", "output_compression": compression}
-            sizes.append(len((await client.post(PATH, json=body)).content))
-    assert sizes[0] < sizes[1]
-
-
 @pytest.mark.parametrize(("quality", "share"), [("low", 0.5), ("medium", 1), ("auto", 1), ("high", 2), ("hd", 2)])
 async def test_quality_is_a_number_of_steps(quality: str, share: float) -> None:
     async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:

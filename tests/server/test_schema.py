@@ -65,6 +65,7 @@ def test_every_route_of_the_api_is_described_with_its_errors() -> None:
     described = create_app(make_service()[0]).openapi()
     assert set(described["paths"]) == {
         "/health",
+        "/metrics",
         "/v1/models",
         "/v1/models/{name}",
         "/v1/images/generations",
