@@ -1,6 +1,5 @@
 """Workers die; the parent lives on, says so once, and has new ones."""
 
-import multiprocessing
 import os
 import signal
 import time
@@ -29,9 +28,7 @@ from tetriserve.engine.workers import WorkerLostError, Workers
 def mortal(checkpoint: GetCheckpoint) -> Iterator[Engine]:
     """Two workers that a test may kill."""
     engine = Engine(checkpoint("true_cfg"), "cpu:2")
-    before = set(multiprocessing.active_children())
     engine.executor.start()
-    engine.pids = [process.pid for process in set(multiprocessing.active_children()) - before]
     yield engine
     engine.executor.close()
 
@@ -40,7 +37,7 @@ def test_a_killed_worker_is_replaced_and_the_next_image_is_right(mortal: Engine,
     long = mortal.request("512x512", steps=200)
     mortal.executor.submit(mortal.plan(long, [(0, 1)]))
     assert isinstance(mortal.events.get(timeout=EVENT_TIMEOUT_S), ChunkDone)  # encoded; the steps have begun
-    os.kill(mortal.pids[1], signal.SIGKILL)
+    os.kill(mortal.executor.worker_pids[1], signal.SIGKILL)
     lost = mortal.events.get(timeout=EVENT_TIMEOUT_S)
     assert isinstance(lost, WorkersLost)
     assert lost.devices == (0, 1)
@@ -66,7 +63,7 @@ def test_an_error_in_a_joint_chunk_replaces_the_workers(mortal: Engine) -> None:
 def test_chunks_planned_before_the_loss_was_known_are_void(mortal: Engine) -> None:
     request = mortal.request()
     mortal.run([mortal.encode(request)])
-    os.kill(mortal.pids[0], signal.SIGKILL)
+    os.kill(mortal.executor.worker_pids[0], signal.SIGKILL)
     assert isinstance(mortal.events.get(timeout=EVENT_TIMEOUT_S), WorkersLost)
     mortal.executor.submit([mortal.denoise(request, (0,), 0)])  # its tensors are gone
     mortal.image(mortal.request(), [(0, 1)])

@@ -25,7 +25,6 @@ class Engine:
     def __init__(self, model_dir: Path, devices: str, dtype: str = "auto", sizes: Sequence[str] = ()) -> None:
         self.events: queue.Queue[Event] = queue.Queue()
         self.model_dir = model_dir
-        self.pids: list[int] = []
         self.executor = ProcessExecutor(
             EngineConfig(model_dir, devices, dtype, tuple(Size.parse(size) for size in sizes)), self.events.put
         )

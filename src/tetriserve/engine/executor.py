@@ -67,6 +67,11 @@ class ProcessExecutor:
         assert self._supervisor.machine is not None
         return self._supervisor.machine
 
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        """Process ids of the newest workers, one for each device."""
+        return self._supervisor.worker_pids
+
     def submit(self, chunks: Sequence[tuple[Chunk, tuple[Request, ...]]]) -> None:
         """Queue chunks, each with its requests. Returns at once, also while workers are being replaced.
 

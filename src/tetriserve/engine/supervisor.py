@@ -49,6 +49,7 @@ class Supervisor:
         self._settled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tetriserve-supervisor", daemon=True)
         self.machine: MachineInfo | None = None
+        self.worker_pids: tuple[int, ...] = ()
 
     def start(self) -> None:
         """Returns when the workers are ready. Raises ConfigurationError or EngineError if they can't be."""
@@ -109,6 +110,7 @@ class Supervisor:
         """Start a generation and give it what has waited."""
         self._on_progress(f"starting {len(self._config.devices)} workers")
         workers.launch(self._config.setups(rendezvous))
+        self.worker_pids = workers.pids
         waiting = set(range(len(self._config.devices)))
         while waiting and not self._stopping:
             for rank, report in workers.receive(self._wake):

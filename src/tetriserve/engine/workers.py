@@ -25,6 +25,11 @@ class Workers:
         self._connections: list[Connection] = []
         self.are_ready = False
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids, in rank order."""
+        return tuple(process.pid for process in self._processes if process.pid is not None)
+
     def launch(self, setups: Sequence[Setup]) -> None:
         """Start one process for each setup: forks of a process that has torch imported, where that is possible.
 
