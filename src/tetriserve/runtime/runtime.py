@@ -19,6 +19,7 @@ from tetriserve.core.executor import Executor
 from tetriserve.core.image import Image
 from tetriserve.core.outcome import Outcome
 from tetriserve.core.request import Request
+from tetriserve.runtime.recorder import Recorder
 from tetriserve.scheduler.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Runtime:
     def __init__(self, scheduler: Scheduler, executor: ImageExecutor) -> None:
         self.scheduler = scheduler
         self.executor = executor
+        self.recorder = Recorder(scheduler, self.now_s())
         self._requests: dict[str, Request] = {}
         self._futures: dict[str, asyncio.Future[Result]] = {}
         self._watchers: dict[str, Watcher] = {}
@@ -129,7 +131,10 @@ class Runtime:
         if self._failure is not None:
             return
         try:
-            for command in self.scheduler.on(event, self.now_s()):
+            now_s = self.now_s()
+            commands = self.scheduler.on(event, now_s)
+            self.recorder.observe(event, commands, now_s)
+            for command in commands:
                 self._do(command)
         except EngineError as error:
             self.fail(str(error))
