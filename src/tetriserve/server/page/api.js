@@ -53,5 +53,6 @@ async function words(response) {
 
 export function sentence(message) {
   const text = message.trim();
-  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+  const isName = /^\w+ =|_/.test(text.split(":")[0]); // a field of the API is written as it is
+  return (isName ? text : text.charAt(0).toUpperCase() + text.slice(1)) + (/[.!?]$/.test(text) ? "" : ".");
 }

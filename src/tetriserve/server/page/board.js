@@ -72,7 +72,8 @@ export class Board {
   }
 
   open() {
-    if (this.found) this.onOpen(this.found, this.source);
+    const found = this.keyedBlock() ?? this.found;
+    if (found) this.onOpen(found, this.source);
   }
 
   // The tip stands beside the block or the pointer, on the side where there is room.

@@ -75,7 +75,8 @@ export class Painter {
       ctx.fillStyle = theme.quiet;
       ctx.fillText(`GPU ${device}`, 2, y + layout.rowPx / 2);
     }
-    ctx.fillText("images", 2, layout.rowsTop - 22);
+    ctx.fillStyle = theme.quiet;
+    ctx.fillText("images", 2, (layout.lanesTop + layout.rowsTop) / 2);
     this.axis(layout, clock);
   }
 
@@ -194,11 +195,16 @@ export class Painter {
     if (!row) return;
     const text = block.ids.length > 1 ? `${block.ids.length} × ${short(row.size)}` : short(row.size);
     if (ctx.measureText(text).width > width - 8) return;
+    // On a hatch, letters need a ground of their own.
+    const half = ctx.measureText(text).width / 2 + 4;
+    const [x, y] = [box.left + width / 2, box.top + box.height / 2];
     ctx.globalAlpha = dim;
+    ctx.fillStyle = model.colour(block.ids[0]);
+    ctx.fillRect(x - half, y - 8, 2 * half, 16);
     ctx.fillStyle = "rgb(0 0 0 / .78)";
     ctx.textAlign = "center";
     ctx.textBaseline = "middle";
-    ctx.fillText(text, box.left + width / 2, box.top + box.height / 2);
+    ctx.fillText(text, x, y);
     ctx.globalAlpha = 1;
   }
 }

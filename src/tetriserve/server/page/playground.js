@@ -37,9 +37,9 @@ export class Playground {
     const size = this.offered?.sizes.find((one) => one.size === this.find("size").value);
     if (!size) return;
     const share = (Number(this.find("steps").value) || 1) / this.offered.default_num_inference_steps;
-    const fastest = size.fastest_s * share;
-    this.find("deadline").placeholder = `default of size and class`;
-    this.find("deadline-hint").textContent = `About ${seconds(fastest)} alone on all GPUs.`;
+    const usual = share === 1 && this.find("class").value === "standard";
+    this.find("deadline").placeholder = usual ? `${size.default_slo_s.toFixed(1)} (default)` : "default of size and class";
+    this.find("deadline-hint").textContent = `About ${seconds(size.fastest_s * share)} if it had all GPUs to itself.`;
   }
 
   body() {
@@ -78,7 +78,7 @@ export class Playground {
       } else if (name === "image_generation.partial_image") card.partial(dataUrl(data));
       else if (name === "error") throw new Error(sentence(data.error.message));
       else if (name === "image_generation.completed") {
-        const blob = await (await fetch(dataUrl(data))).blob();
+        const blob = fileOf(data);
         await this.gallery.add({ requestId, prompt: body.prompt, size: data.size, blob, report: data.tetriserve });
         return;
       }
@@ -94,4 +94,9 @@ export class Playground {
 
 function dataUrl({ output_format, b64_json }) {
   return `data:image/${output_format};base64,${b64_json}`;
+}
+
+function fileOf({ output_format, b64_json }) {
+  const bytes = Uint8Array.from(atob(b64_json), (letter) => letter.charCodeAt(0));
+  return new Blob([bytes], { type: `image/${output_format}` });
 }
