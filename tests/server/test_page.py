@@ -114,7 +114,7 @@ async def test_pictures_of_others_are_not_shown(browser: Browser) -> None:
         assert "secret" not in await page.content()
 
 
-async def test_the_theme_follows_the_system_until_it_is_chosen_and_a_phone_needs_no_sideways_scrolling(
+async def test_the_theme_is_the_systems_until_one_is_chosen_and_a_phone_has_room_for_all(
     browser: Browser,
 ) -> None:
     phone = {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}}

@@ -16,6 +16,8 @@ export class Model {
     this.requests = new Map();
     this.chunks = new Map();
     this.looks = new Map(); // id -> colour and lane, which a request keeps
+    this.lanesS = []; // when the last request of each lane is over
+    this.numSeen = 0;
     this.blocks = [];
     this.version = 0;
   }
@@ -36,12 +38,10 @@ export class Model {
   }
 
   newLook(row) {
-    const taken = new Set();
-    for (const [id, look] of this.looks) if (lastS(this.requests.get(id)) > row.arrival_s) taken.add(look.lane);
-    let lane = 0;
-    while (taken.has(lane) && lane < MAX_LANES - 1) lane++;
-    this.num = (this.num ?? -1) + 1;
-    return { colour: COLOURS[this.num % COLOURS.length], lane };
+    const free = this.lanesS.findIndex((overS) => overS <= row.arrival_s);
+    const lane = free >= 0 ? free : this.lanesS.length % MAX_LANES;
+    this.lanesS[lane] = lastS(row);
+    return { colour: COLOURS[this.numSeen++ % COLOURS.length], lane };
   }
 
   forget(beforeS) {

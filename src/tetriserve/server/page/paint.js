@@ -6,6 +6,9 @@ import { endS } from "./model.js";
 const DIM = 0.28;
 const PLANNED = 0.38;
 const LABEL_PX = 34;
+const HATCH_PX = 5;
+const ROUND_PX = 7;
+// Below these sizes a hatch or a dot is not seen as one, and costs as much as a hundred plain rectangles.
 
 export class Painter {
   constructor(canvas) {
@@ -128,17 +131,27 @@ export class Painter {
         ctx.fillStyle = theme.late;
         ctx.fillRect(due, middle - 0.5, end - due, 1);
       }
-      ctx.beginPath();
-      ctx.arc(end, middle, Math.min(3.6, lane.height / 2), 0, 7);
-      ctx.fillStyle = ended ? (late ? theme.late : colour) : theme.card;
-      ctx.strokeStyle = late ? theme.late : colour;
-      ctx.lineWidth = 1.5;
-      ctx.fill();
-      ctx.stroke();
+      this.dot(end, middle, lane.height, late ? theme.late : colour, ended);
     }
     ctx.fillStyle = theme.ink;
     ctx.fillRect(due - 1, middle - lane.height * 0.45, 2, lane.height * 0.9);
     ctx.globalAlpha = 1;
+  }
+
+  dot(x, y, height, colour, filled) {
+    const { ctx } = this;
+    ctx.fillStyle = filled ? colour : this.theme.card;
+    if (height < ROUND_PX) {
+      ctx.fillStyle = colour;
+      ctx.fillRect(x - 1, y - 1, 3, 2);
+      return;
+    }
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = 1.5;
+    ctx.beginPath();
+    ctx.arc(x, y, 3.6, 0, 7);
+    ctx.fill();
+    ctx.stroke();
   }
 
   block(layout, model, block, lit, focused) {
@@ -163,8 +176,8 @@ export class Painter {
       ctx.globalAlpha = dim;
       if (block.stage !== "denoise") this.shade(box.left, top, width, band, dim);
       if (row && model.isLate(row, layout.nowS)) {
-        ctx.fillStyle = this.hatch;
-        ctx.globalAlpha = 0.62;
+        ctx.fillStyle = width < HATCH_PX ? theme.card : this.hatch;
+        ctx.globalAlpha = width < HATCH_PX ? 0.3 : 0.62;
         ctx.fillRect(box.left, top, width, band);
       }
     });
