@@ -69,7 +69,7 @@ async def test_steps_and_unfinished_pictures_are_shown_and_cancelling_frees_the_
         await make(page, steps="200")
         card = page.locator(".shot.making")
         await expect(card).to_contain_text(re.compile(r"\d+ of 200 steps"))
-        await expect(card.locator("img")).to_be_visible(timeout=20_000)
+        await expect(card.locator("img")).to_be_visible()
         await card.get_by_text("Cancel").click()
         await expect(page.locator(".shot")).to_have_count(0)
         await server.idle()

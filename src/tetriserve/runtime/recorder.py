@@ -1,18 +1,20 @@
 """Remembers the last minutes of a runtime for the board and the trace. Looks on; changes nothing.
 
-Bounded in time and in number. Predictions are asked for only when somebody looks.
+Bounded in time and in number. Notes are taken as they come, in a few microseconds; records are made of them, and
+predictions asked for, only when somebody looks.
 """
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.commands import Command, Complete, Submit
 from tetriserve.core.events import Arrived, ChunkDone, ChunkFailed, Event, WorkersLost
 from tetriserve.core.outcome import Outcome
 from tetriserve.core.request import Request
+from tetriserve.core.size import Size
 from tetriserve.runtime.records import ChunkRecord, ChunkState, Records, RequestRecord, RequestState
 from tetriserve.scheduler.scheduler import Scheduler
 
@@ -23,7 +25,41 @@ PREDICT_EVERY_S = 0.5
 MAX_PREDICTED = 100
 """Beyond so many unfinished requests none gets a predicted end: the forecast would hold up the scheduler."""
 
-R = TypeVar("R", RequestRecord, ChunkRecord)
+
+@dataclass(slots=True)
+class _Request:
+    """Notes on a request: what a record of it needs, and no more. Times on the runtime's clock."""
+
+    request_id: str
+    size: Size
+    num_steps: int
+    arrival_s: float
+    deadline_s: float
+    revision: int
+    num_steps_done: int = 0
+    state: RequestState = RequestState.WAITING
+    begin_s: float | None = None
+    end_s: float | None = None
+
+
+class _Chunk(NamedTuple):
+    """Notes on a chunk that has ended."""
+
+    revision: int
+    chunk: Chunk
+    state: ChunkState
+    begin_s: float
+    end_s: float
+
+
+class _Ended(Protocol):
+    @property
+    def revision(self) -> int: ...
+    @property
+    def end_s(self) -> float | None: ...
+
+
+E = TypeVar("E", bound=_Ended)
 
 
 class Recorder:
@@ -33,10 +69,10 @@ class Recorder:
         self._scheduler = scheduler
         self._start_s = start_s
         self._revision = 0
-        self._open: dict[str, tuple[int, RequestRecord]] = {}
-        self._flying: dict[int, ChunkRecord] = {}
-        self._ended: deque[tuple[int, RequestRecord]] = deque(maxlen=MAX_REQUESTS)
-        self._chunks: deque[tuple[int, ChunkRecord]] = deque(maxlen=MAX_CHUNKS)
+        self._open: dict[str, _Request] = {}
+        self._ended: deque[_Request] = deque(maxlen=MAX_REQUESTS)
+        self._flying: dict[int, tuple[Chunk, float]] = {}  # with the begin predicted when it was submitted
+        self._chunks: deque[_Chunk] = deque(maxlen=MAX_CHUNKS)
         self._predicted_s = float("-inf")
 
     @property
@@ -48,11 +84,11 @@ class Recorder:
         """An event was handled, and these commands came of it."""
         match event:
             case Arrived(request):
-                self._put(self._arrived(request))
+                self._arrive(request)
             case ChunkDone() | ChunkFailed():
                 self._end(event)
             case WorkersLost():
-                self._lose(self._since_start(now_s))
+                self._lose(now_s)
         for command in commands:
             match command:
                 case Submit(chunks):
@@ -60,84 +96,73 @@ class Recorder:
                         self._submit(chunk)
                 case Complete(outcome):
                     self._complete(outcome)
-        self._forget(self._since_start(now_s) - KEEP_S)
+        self._forget(now_s - KEEP_S)
 
     def look(self, now_s: float, seconds: float = KEEP_S, after: int = 0) -> Records:
-        """What ended in the last `seconds` or has not ended, as far as it changed after a revision."""
-        self._predict(now_s)
-        from_s = self._since_start(now_s) - seconds
-        requests = [record for revision, record in self._open.values() if revision > after]
-        requests += _newest(self._ended, after, from_s)
-        chunks = [*_newest(self._chunks, after, from_s), *map(self._with_times, self._flying.values())]
-        return Records(self._revision, self._since_start(now_s), tuple(requests), tuple(chunks))
+        """What ended in the last `seconds` or has not ended, as far as it changed after a revision.
 
-    def _arrived(self, request: Request) -> RequestRecord:
-        return RequestRecord(
+        Chunks that have not ended are always there.
+        """
+        self._predict(now_s)
+        requests = [one for one in self._open.values() if one.revision > after]
+        requests += _newest(self._ended, after, now_s - seconds)
+        chunks = [self._chunk_record(*note[1:]) for note in _newest(self._chunks, after, now_s - seconds)]
+        for chunk, _ in self._flying.values():
+            chunks.append(self._chunk_record(chunk, ChunkState.PLANNED, *self._scheduler.flight_s(chunk.chunk_id)))
+        told_s = self._since_start(now_s)
+        return Records(self._revision, told_s, tuple(map(self._request_record, requests)), tuple(chunks))
+
+    def _arrive(self, request: Request) -> None:
+        self._open[request.request_id] = _Request(
             request.request_id,
-            str(request.size),
+            request.size,
             request.num_inference_steps,
-            self._since_start(request.arrival_s),
-            self._since_start(request.deadline_s),
+            request.arrival_s,
+            request.deadline_s,
+            self._next(),
         )
 
     def _submit(self, chunk: Chunk) -> None:
-        times_s = self._scheduler.flight_s(chunk.chunk_id)
-        self._flying[chunk.chunk_id] = ChunkRecord(
-            chunk.chunk_id,
-            chunk.stage,
-            chunk.request_ids,
-            chunk.devices,
-            chunk.first_steps,
-            chunk.num_steps,
-            ChunkState.PLANNED,
-            *map(self._since_start, times_s),
-        )
+        self._flying[chunk.chunk_id] = chunk, self._scheduler.flight_s(chunk.chunk_id)[0]
+        revision = self._next()
         for request_id in chunk.request_ids:
-            record = self._open[request_id][1]
-            if record.state is RequestState.WAITING:
-                self._put(replace(record, state=RequestState.RUNNING))
-        self._revision += 1
+            one = self._open[request_id]
+            if one.state is RequestState.WAITING:
+                one.state, one.revision = RequestState.RUNNING, revision
 
     def _end(self, event: ChunkDone | ChunkFailed) -> None:
-        record = self._flying.pop(event.chunk_id, None)
-        if record is None:  # voided by a loss of workers
+        chunk, _ = self._flying.pop(event.chunk_id, (None, None))
+        if chunk is None:  # voided by a loss of workers
             return
         state = ChunkState.DONE if isinstance(event, ChunkDone) else ChunkState.FAILED
-        begin_s, end_s = self._since_start(event.started_s), self._since_start(event.finished_s)
-        self._keep(replace(record, state=state, begin_s=begin_s, end_s=end_s))
-        for index, request_id in enumerate(record.request_ids):
-            one = self._open[request_id][1]
-            done = one.num_steps_done
-            if state is ChunkState.DONE and record.stage is Stage.DENOISE:
-                done = record.first_steps[index] + record.num_steps
-            self._put(replace(one, num_steps_done=done, begin_s=begin_s if one.begin_s is None else one.begin_s))
+        revision = self._next()
+        self._chunks.append(_Chunk(revision, chunk, state, event.started_s, event.finished_s))
+        for index, request_id in enumerate(chunk.request_ids):
+            one = self._open[request_id]
+            one.revision = revision
+            if one.begin_s is None:
+                one.begin_s = event.started_s
+            if state is ChunkState.DONE and chunk.stage is Stage.DENOISE:
+                one.num_steps_done = chunk.first_steps[index] + chunk.num_steps
 
     def _lose(self, now_s: float) -> None:
-        for record in self._flying.values():
-            if record.begin_s < now_s:
-                self._keep(replace(record, state=ChunkState.LOST, end_s=now_s))
+        revision = self._next()
+        for chunk, begin_s in self._flying.values():
+            if begin_s < now_s:
+                self._chunks.append(_Chunk(revision, chunk, ChunkState.LOST, begin_s, now_s))
         self._flying.clear()
-        for _, one in tuple(self._open.values()):
-            self._put(replace(one, num_steps_done=0, state=RequestState.WAITING))
+        for one in self._open.values():
+            one.num_steps_done, one.state, one.revision = 0, RequestState.WAITING, revision
 
     def _complete(self, outcome: Outcome) -> None:
-        _, record = self._open.pop(outcome.request.request_id)
-        self._revision += 1
-        ended = replace(record, state=_state(outcome), end_s=self._since_start(outcome.finished_s))
-        self._ended.append((self._revision, ended))
-
-    def _put(self, record: RequestRecord) -> None:
-        self._revision += 1
-        self._open[record.request_id] = self._revision, record
-
-    def _keep(self, record: ChunkRecord) -> None:
-        self._revision += 1
-        self._chunks.append((self._revision, record))
+        one = self._open.pop(outcome.request.request_id)
+        one.state, one.end_s, one.revision = _state(outcome), outcome.finished_s, self._next()
+        self._ended.append(one)
 
     def _forget(self, before_s: float) -> None:
-        while self._chunks and self._chunks[0][1].end_s < before_s:
+        while self._chunks and self._chunks[0].end_s < before_s:
             self._chunks.popleft()
-        while self._ended and _end_s(self._ended[0][1]) < before_s:
+        while self._ended and _end_s(self._ended[0]) < before_s:
             self._ended.popleft()
 
     def _predict(self, now_s: float) -> None:
@@ -146,31 +171,49 @@ class Recorder:
             return
         self._predicted_s = now_s
         ends_s = self._scheduler.predicted_ends_s(now_s) if len(self._open) <= MAX_PREDICTED else {}
-        for _, one in tuple(self._open.values()):
+        revision = self._next()
+        for one in self._open.values():
             end_s = ends_s.get(one.request_id)
-            found_s = None if end_s is None else self._since_start(end_s)
-            if found_s != one.end_s:
-                self._put(replace(one, end_s=found_s))
+            if end_s != one.end_s:
+                one.end_s, one.revision = end_s, revision
 
-    def _with_times(self, record: ChunkRecord) -> ChunkRecord:
-        begin_s, end_s = map(self._since_start, self._scheduler.flight_s(record.chunk_id))
-        return replace(record, begin_s=begin_s, end_s=end_s)
+    def _next(self) -> int:
+        self._revision += 1
+        return self._revision
+
+    def _request_record(self, one: _Request) -> RequestRecord:
+        return RequestRecord(
+            one.request_id,
+            str(one.size),
+            one.num_steps,
+            self._since_start(one.arrival_s),
+            self._since_start(one.deadline_s),
+            one.num_steps_done,
+            one.state,
+            None if one.begin_s is None else self._since_start(one.begin_s),
+            None if one.end_s is None else self._since_start(one.end_s),
+        )
+
+    def _chunk_record(self, chunk: Chunk, state: ChunkState, begin_s: float, end_s: float) -> ChunkRecord:
+        times_s = self._since_start(begin_s), self._since_start(end_s)
+        where = chunk.request_ids, chunk.devices, chunk.first_steps, chunk.num_steps
+        return ChunkRecord(chunk.chunk_id, chunk.stage, *where, state, *times_s)
 
     def _since_start(self, at_s: float) -> float:
         return round(at_s - self._start_s, 4)
 
 
-def _newest(kept: deque[tuple[int, R]], after: int, from_s: float) -> Iterator[R]:
+def _newest(kept: deque[E], after: int, from_s: float) -> Iterator[E]:
     """What changed after a revision and ended after a time, newest first: the others need no look."""
-    for revision, record in reversed(kept):
-        if revision <= after or _end_s(record) < from_s:
+    for note in reversed(kept):
+        if note.revision <= after or _end_s(note) < from_s:
             return
-        yield record
+        yield note
 
 
-def _end_s(record: RequestRecord | ChunkRecord) -> float:
-    assert record.end_s is not None
-    return record.end_s
+def _end_s(note: _Ended) -> float:
+    assert note.end_s is not None
+    return note.end_s
 
 
 def _state(outcome: Outcome) -> RequestState:

@@ -1,6 +1,7 @@
 """What is remembered of requests and chunks for those who look on: no prompt, no image, no caller.
 
-Times are seconds since the recorder began. Fields are also the JSON of the board (docs/page.md).
+Times are seconds since the recorder began. Fields are also the JSON of the board (docs/page.md). Not frozen, because
+that takes six times as long to make, and one look makes thousands; nobody keeps or changes them.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class ChunkState(StrEnum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestRecord:
     """One image. `begin_s` is when its first chunk began; `end_s` is a prediction until its state says that it ended.
 
@@ -47,7 +48,7 @@ class RequestRecord:
     end_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChunkRecord:
     """Some work on some devices, as in `core.chunk.Chunk`. While it is planned, its times are predictions."""
 

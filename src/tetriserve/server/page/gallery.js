@@ -107,7 +107,7 @@ const SESSION = crypto.getRandomValues(new Uint32Array(2)).join("-");
 
 function verdict(report) {
   const slack = report.slo_s - report.latency_s;
-  const text = report.met_deadline ? `On time: ${seconds(report.latency_s)} of ${seconds(report.slo_s)}` : `${seconds(-slack)} late`;
+  const text = report.met_deadline ? `On time: ${report.latency_s.toFixed(2)} of ${seconds(report.slo_s)}` : `${seconds(-slack)} late`;
   return element("p", text, report.met_deadline ? "met" : "missed");
 }
 

@@ -93,8 +93,8 @@ export class Painter {
     ctx.textAlign = "center";
     for (let tick = first; tick <= last; tick++) {
       const x = layout.x(zeroS + tick * stepS);
-      if (x < LEFT + 12 || x > layout.width - 14) continue;
       const atS = tick * stepS;
+      if (x < LEFT + 12 || x > layout.width - 14 || (clock === "absolute" && atS < 0)) continue;
       ctx.fillStyle = theme.grid;
       ctx.fillRect(x, layout.rowsTop, 1, layout.rowsBottom - layout.rowsTop);
       ctx.fillStyle = theme.quiet;

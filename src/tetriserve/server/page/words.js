@@ -7,7 +7,7 @@ const WORDS = {
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
-  return `${value < 0 ? "−" : ""}${size < 10 ? size.toFixed(2) : size.toFixed(1)} s`;
+  return `${value < 0 ? "−" : ""}${size < 10 ? size.toFixed(2) : size.toFixed(1)}\u00a0s`;
 }
 
 export function stateWords(model, row, nowS) {
