@@ -89,6 +89,21 @@ async def test_the_cancelled_and_the_failed_are_called_so() -> None:
     assert states == {"a": RequestState.CANCELLED, "b": RequestState.FAILED}
 
 
+async def test_when_nothing_can_go_on_the_last_minutes_are_still_there_to_be_looked_at() -> None:
+    executor = InstantExecutor(stall=True)
+    runtime = make_runtime(executor)
+    tasks = [asyncio.create_task(runtime.generate(request(name))) for name in ("a", "b")]
+    while not executor.submitted:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.005)
+    executor.failed = RuntimeError("gone")
+    runtime.fail("gone")
+    await asyncio.gather(*tasks, return_exceptions=True)
+    records = look(runtime)
+    assert {one.state for one in records.requests} == {RequestState.FAILED}
+    assert {chunk.state for chunk in records.chunks} == {ChunkState.LOST}
+
+
 async def test_it_forgets_what_is_old_and_what_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "MAX_REQUESTS", 5)
     monkeypatch.setattr(recorder, "MAX_CHUNKS", 6)

@@ -98,6 +98,14 @@ class Recorder:
                     self._complete(outcome)
         self._forget(now_s - KEEP_S)
 
+    def fail(self, now_s: float) -> None:
+        """Nothing goes on any more: what runs is lost, nobody waits. The scheduler is not asked again."""
+        self._lose(now_s)
+        for one in self._open.values():
+            one.state, one.end_s, one.revision = RequestState.FAILED, now_s, self._next()
+        self._ended.extend(self._open.values())
+        self._open.clear()
+
     def look(self, now_s: float, seconds: float = KEEP_S, after: int = 0) -> Records:
         """What ended in the last `seconds` or has not ended, as far as it changed after a revision.
 

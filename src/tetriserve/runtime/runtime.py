@@ -147,6 +147,7 @@ class Runtime:
     def fail(self, message: str) -> None:
         """End everything: no further request can be served."""
         self._failure = message
+        self.recorder.fail(self.now_s())
         for request_id in tuple(self._futures):
             self._settle(request_id, EngineError(message))
 

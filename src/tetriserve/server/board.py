@@ -62,9 +62,7 @@ def board_routes(context: Context) -> APIRouter:
     async def debug_trace(seconds: Seconds = KEEP_S) -> Response:
         """The last minutes as Chrome trace events: save them and open them at ui.perfetto.dev."""
         # Off the event loop: it may be a hundred thousand events.
-        events = await asyncio.to_thread(trace, _look(service, seconds), service.runtime.executor.num_devices)
-        headers = {"Content-Disposition": 'attachment; filename="tetriserve-trace.json"'}
-        return _json(events, headers)
+        return await asyncio.to_thread(_trace_file, _look(service, seconds), service.runtime.executor.num_devices)
 
     return router
 
@@ -113,6 +111,11 @@ def _view(service: Service, kind: Literal["snapshot", "delta"], records: Records
 
 def _event(view: BoardView) -> bytes:
     return b"event: board\ndata: %s\n\n" % msgspec.json.encode(view)
+
+
+def _trace_file(records: Records, num_devices: int) -> Response:
+    headers = {"Content-Disposition": 'attachment; filename="tetriserve-trace.json"'}
+    return _json(trace(records, num_devices), headers)
 
 
 def _json(shape: object, headers: dict[str, str] | None = None) -> Response:
