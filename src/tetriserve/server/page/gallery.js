@@ -7,6 +7,7 @@ export class Gallery {
   constructor(find, onOpen) {
     Object.assign(this, { find, onOpen, list: find("gallery") });
     this.images = new Map(); // key -> image; the newest first on the page
+    this.newServer();
     find("clear").addEventListener("click", () => this.clear());
   }
 
@@ -16,13 +17,17 @@ export class Gallery {
     this.note();
   }
 
-  // The image of a request that this page has seen made; a request's id means nothing once its server is gone.
+  // Requests' ids begin anew with every server: those of an earlier one, or an earlier page load, name nothing here.
+  newServer() {
+    this.session = crypto.getRandomValues(new Uint32Array(2)).join("-");
+  }
+
   ofRequest(requestId) {
-    return [...this.images.values()].find((image) => image.session === SESSION && image.requestId === requestId);
+    return [...this.images.values()].find((image) => image.session === this.session && image.requestId === requestId);
   }
 
   async add(image) {
-    const kept = { ...image, key: Date.now() + Math.random(), session: SESSION };
+    const kept = { ...image, key: Date.now() + Math.random(), session: this.session };
     this.put(kept);
     this.note();
     await this.store?.add(kept);
@@ -101,9 +106,6 @@ export class Gallery {
     };
   }
 }
-
-// Ids begin anew with every server: those of an earlier page load are not trusted to name the same request.
-const SESSION = crypto.getRandomValues(new Uint32Array(2)).join("-");
 
 function verdict(report) {
   const slack = report.slo_s - report.latency_s;

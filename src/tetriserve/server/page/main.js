@@ -84,8 +84,13 @@ async function connect(playground) {
 }
 
 function watch() {
+  let toldS = 0;
   const live = new Live(
-    () => empty(live.model.requests.size ? null : "All GPUs are idle. Make an image and watch where it goes."),
+    (view) => {
+      if (view.now_s < toldS) gallery.newServer();
+      toldS = view.now_s;
+      empty(live.model.requests.size ? null : "All GPUs are idle. Make an image and watch where it goes.");
+    },
     (words) => words && empty(live.model.requests.size ? null : words),
   );
   const hold = find("hold");
