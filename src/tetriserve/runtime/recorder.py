@@ -1,11 +1,12 @@
-"""Remembers the last minutes of a runtime for the board and the trace. Looks on; changes nothing.
+"""Remembers the last minutes of a runtime for the board and the trace, and tells the observers. Changes nothing.
 
 Bounded in time and in number. Notes are taken as they come, in a few microseconds; records are made of them, and
 predictions asked for, only when somebody looks.
 """
 
+import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -15,8 +16,11 @@ from tetriserve.core.events import Arrived, ChunkDone, ChunkFailed, Event, Worke
 from tetriserve.core.outcome import Outcome
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
+from tetriserve.runtime.observer import Observer
 from tetriserve.runtime.records import ChunkRecord, ChunkState, Records, RequestRecord, RequestState
 from tetriserve.scheduler.scheduler import Scheduler
+
+logger = logging.getLogger(__name__)
 
 KEEP_S = 300.0
 MAX_CHUNKS = 20_000
@@ -68,6 +72,7 @@ class Recorder:
     def __init__(self, scheduler: Scheduler, start_s: float) -> None:
         self._scheduler = scheduler
         self._start_s = start_s
+        self.observers: list[Observer] = []
         self._revision = 0
         self._open: dict[str, _Request] = {}
         self._ended: deque[_Request] = deque(maxlen=MAX_REQUESTS)
@@ -80,11 +85,17 @@ class Recorder:
         """Grows with every change."""
         return self._revision
 
+    @property
+    def num_waiting(self) -> int:
+        """Requests of which nothing has begun, and nothing is about to."""
+        return sum(one.state is RequestState.WAITING for one in self._open.values())
+
     def observe(self, event: Event, commands: Sequence[Command], now_s: float) -> None:
         """An event was handled, and these commands came of it."""
         match event:
             case Arrived(request):
                 self._arrive(request)
+                self._tell(lambda observer: observer.arrived(request))
             case ChunkDone() | ChunkFailed():
                 self._end(event)
             case WorkersLost():
@@ -144,7 +155,7 @@ class Recorder:
             return
         state = ChunkState.DONE if isinstance(event, ChunkDone) else ChunkState.FAILED
         revision = self._next()
-        self._chunks.append(_Chunk(revision, chunk, state, event.started_s, event.finished_s))
+        self._keep(_Chunk(revision, chunk, state, event.started_s, event.finished_s))
         for index, request_id in enumerate(chunk.request_ids):
             one = self._open[request_id]
             one.revision = revision
@@ -157,15 +168,27 @@ class Recorder:
         revision = self._next()
         for chunk, begin_s in self._flying.values():
             if begin_s < now_s:
-                self._chunks.append(_Chunk(revision, chunk, ChunkState.LOST, begin_s, now_s))
+                self._keep(_Chunk(revision, chunk, ChunkState.LOST, begin_s, now_s))
         self._flying.clear()
         for one in self._open.values():
             one.num_steps_done, one.state, one.revision = 0, RequestState.WAITING, revision
 
+    def _keep(self, note: _Chunk) -> None:
+        self._chunks.append(note)
+        self._tell(lambda observer: observer.chunk_ended(*note[1:]))
+
     def _complete(self, outcome: Outcome) -> None:
         one = self._open.pop(outcome.request.request_id)
-        one.state, one.end_s, one.revision = _state(outcome), outcome.finished_s, self._next()
+        one.state, one.end_s, one.revision = RequestState(outcome.word), outcome.finished_s, self._next()
         self._ended.append(one)
+        self._tell(lambda observer: observer.ended(outcome))
+
+    def _tell(self, what: Callable[[Observer], None]) -> None:
+        for observer in self.observers:
+            try:
+                what(observer)
+            except Exception:
+                logger.exception("%s failed; serving goes on", type(observer).__name__)
 
     def _forget(self, before_s: float) -> None:
         while self._chunks and self._chunks[0].end_s < before_s:
@@ -222,11 +245,3 @@ def _newest(kept: deque[E], after: int, from_s: float) -> Iterator[E]:
 def _end_s(note: _Ended) -> float:
     assert note.end_s is not None
     return note.end_s
-
-
-def _state(outcome: Outcome) -> RequestState:
-    if outcome.cancelled:
-        return RequestState.CANCELLED
-    if outcome.error is not None:
-        return RequestState.FAILED
-    return RequestState.MET if outcome.met_deadline else RequestState.LATE

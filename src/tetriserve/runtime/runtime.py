@@ -63,7 +63,7 @@ Watcher = Callable[[Progress], None]
 
 
 class Runtime:
-    """Runs requests to their end. All methods belong to the event loop's thread. `observers` hear every outcome."""
+    """Runs requests to their end. All methods belong to the event loop's thread."""
 
     def __init__(self, scheduler: Scheduler, executor: ImageExecutor) -> None:
         self.scheduler = scheduler
@@ -76,7 +76,6 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._ids = itertools.count(1)
         self._failure: str | None = None
-        self.observers: list[Callable[[Outcome], None]] = []
 
     @property
     def num_in_flight(self) -> int:
@@ -196,8 +195,6 @@ class Runtime:
         else:
             self._settle(request_id, Result(outcome, self.executor.take_image(request_id)))
         self.executor.release(request_id)
-        for observe in self.observers:
-            observe(outcome)
 
     def _settle(self, request_id: str, result: Result | EngineError) -> None:
         del self._requests[request_id]

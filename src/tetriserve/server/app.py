@@ -1,5 +1,6 @@
 """The HTTP application: routes over a running service, and what stands in front of them."""
 
+from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
@@ -13,6 +14,7 @@ from tetriserve.server.generations import generations
 from tetriserve.server.headers import SafeHeaders
 from tetriserve.server.job_routes import job_routes
 from tetriserve.server.keys import KeyCheck, KeyRing
+from tetriserve.server.logs import RequestLog, plain_id
 from tetriserve.server.metrics import ServerMetrics, metrics_route
 from tetriserve.server.models import model_routes
 from tetriserve.server.page_routes import page_routes
@@ -28,7 +30,8 @@ def create_app(service: Service, config: ServerConfig | None = None) -> FastAPI:
     errors.install(app)
     app.include_router(generations(context))
     app.include_router(job_routes(context))
-    app.include_router(metrics_route(ServerMetrics(service.runtime)))
+    service.runtime.recorder.observers.append(RequestLog())
+    app.include_router(metrics_route(ServerMetrics(context)))
     app.include_router(model_routes(context))
     app.include_router(board_routes(context))
     app.include_router(page_routes())
@@ -44,4 +47,5 @@ def create_app(service: Service, config: ServerConfig | None = None) -> FastAPI:
             expose_headers=[WARNING_HEADER, "Retry-After"],
         )
     app.add_middleware(SafeHeaders)
+    app.add_middleware(CorrelationIdMiddleware, validator=None, transformer=plain_id)
     return app
