@@ -30,8 +30,10 @@ def set_up_logs(config: LogConfig) -> None:
     handler.setFormatter(
         JsonFormatter(JSON_FIELDS, rename_fields=JSON_NAMES) if config.log_format == "json" else logging.Formatter(TEXT)
     )
-    is_verbose = logging.getLogger().isEnabledFor(logging.DEBUG)
-    logging.basicConfig(level="DEBUG" if is_verbose else config.log_level.upper(), handlers=[handler], force=True)
+    level = logging.getLogger().level  # what --verbose set stays
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    if level > logging.DEBUG:
+        logging.getLogger("tetriserve").setLevel(config.log_level.upper())
 
 
 def plain_id(given: str) -> str:
