@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from fastapi import FastAPI
+
 from scheduler.builders import LARGE, MEDIUM, SMALL, make_cost
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.events import ChunkDone, Event
@@ -90,6 +92,7 @@ class Sleeper:
     """A running server and what is behind it."""
 
     url: str
+    app: FastAPI
     service: Service
     executor: SleepingExecutor
 
@@ -124,5 +127,6 @@ async def sleeping_server(config: ServerConfig | None = None, **options: object)
     """A server on a free port, in this event loop."""
     service, executor = make_service(**options)  # type: ignore[arg-type]
     with bind("127.0.0.1", 0) as listener:
-        async with serving_in_background(create_app(service, config), listener):
-            yield Sleeper(base_url(listener), service, executor)
+        app = create_app(service, config)
+        async with serving_in_background(app, listener):
+            yield Sleeper(base_url(listener), app, service, executor)

@@ -2,16 +2,20 @@
 
 import argparse
 import asyncio
+from collections.abc import Callable
 
+from fastapi import FastAPI
 from rich.console import Console
 
 from tetriserve.commands.options import resolved
 from tetriserve.commands.progress import progress_bar
+from tetriserve.core.errors import ConfigurationError
 from tetriserve.runtime.launch import loaded_model
 from tetriserve.runtime.service import Service
 from tetriserve.server.app import create_app
 from tetriserve.server.keys import with_keys
 from tetriserve.server.listen import base_url, bind, serve_until_signal
+from tetriserve.server.logs import set_up_logs
 
 OPEN_WARNING = (
     "\n[bold white on red] WARNING [/] [bold red]Everybody who can reach this address can use this server: "
@@ -27,19 +31,36 @@ def run(args: argparse.Namespace) -> None:
 async def _serve(args: argparse.Namespace) -> None:
     console = Console(stderr=True)
     configuration = resolved(args).configuration
+    set_up_logs(configuration.logs)
     config, listen = configuration.serving, configuration.listen
     server = with_keys(configuration.server)
     with bind(listen.host, listen.port) as listener, progress_bar(console, "Starting") as progress:
         async with loaded_model(config, progress) as model:
             service = model.service(config)
             greeting = _greeting(service, base_url(listener)) + (OPEN_WARNING if server.is_open_at(listen.host) else "")
+            app = create_app(service, server)
+            send_last = _trace(app, service, configuration.logs.otlp_endpoint)
             await serve_until_signal(
-                create_app(service, server),
+                app,
                 listener,
                 on_started=lambda: console.print(greeting, highlight=False, soft_wrap=True),
                 on_grace_over=lambda: service.runtime.fail("the server is shutting down"),
             )
+            await asyncio.to_thread(send_last)
             console.print("Stopped.")
+
+
+def _trace(app: FastAPI, service: Service, endpoint: str | None) -> Callable[[], None]:
+    """Give the application spans, if they are wanted. What comes back sends the last of them."""
+    if endpoint is None:
+        return lambda: None
+    try:
+        from tetriserve.server.spans import exporting_to, trace_calls  # noqa: PLC0415  (an extra)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"otlp_endpoint needs OpenTelemetry ({error.name} is missing): pip install 'tetriserve[otel]'"
+        ) from error
+    return trace_calls(app, service.runtime, exporting_to(endpoint))
 
 
 def _greeting(service: Service, url: str) -> str:

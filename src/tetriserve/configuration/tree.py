@@ -6,6 +6,7 @@ from tetriserve.core.setting import group
 from tetriserve.runtime.config import ServingConfig
 from tetriserve.server.address import ListenConfig
 from tetriserve.server.config import ServerConfig
+from tetriserve.server.log_config import LogConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,4 +15,5 @@ class Configuration:
 
     listen: ListenConfig = group(ListenConfig, "listening")
     server: ServerConfig = group(ServerConfig, "admission, access, results")
+    logs: LogConfig = group(LogConfig, "logs, traces")
     serving: ServingConfig = group(ServingConfig, "serving")

@@ -36,6 +36,15 @@ class Outcome:
         return self.error_code == CANCELLED
 
     @property
+    def word(self) -> str:
+        """How it ended, for metrics and logs: met, late, failed or cancelled."""
+        if self.cancelled:
+            return "cancelled"
+        if self.error is not None:
+            return "failed"
+        return "met" if self.met_deadline else "late"
+
+    @property
     def met_deadline(self) -> bool:
         """Whether there is an image and it was in time."""
         return self.error is None and self.finished_s <= self.request.deadline_s

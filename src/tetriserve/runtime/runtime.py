@@ -19,6 +19,7 @@ from tetriserve.core.executor import Executor
 from tetriserve.core.image import Image
 from tetriserve.core.outcome import Outcome
 from tetriserve.core.request import Request
+from tetriserve.runtime.recorder import Recorder
 from tetriserve.scheduler.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
@@ -62,11 +63,12 @@ Watcher = Callable[[Progress], None]
 
 
 class Runtime:
-    """Runs requests to their end. All methods belong to the event loop's thread. `observers` hear every outcome."""
+    """Runs requests to their end. All methods belong to the event loop's thread."""
 
     def __init__(self, scheduler: Scheduler, executor: ImageExecutor) -> None:
         self.scheduler = scheduler
         self.executor = executor
+        self.recorder = Recorder(scheduler, self.now_s())
         self._requests: dict[str, Request] = {}
         self._futures: dict[str, asyncio.Future[Result]] = {}
         self._watchers: dict[str, Watcher] = {}
@@ -74,7 +76,6 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._ids = itertools.count(1)
         self._failure: str | None = None
-        self.observers: list[Callable[[Outcome], None]] = []
 
     @property
     def num_in_flight(self) -> int:
@@ -129,7 +130,10 @@ class Runtime:
         if self._failure is not None:
             return
         try:
-            for command in self.scheduler.on(event, self.now_s()):
+            now_s = self.now_s()
+            commands = self.scheduler.on(event, now_s)
+            self.recorder.observe(event, commands, now_s)
+            for command in commands:
                 self._do(command)
         except EngineError as error:
             self.fail(str(error))
@@ -142,6 +146,7 @@ class Runtime:
     def fail(self, message: str) -> None:
         """End everything: no further request can be served."""
         self._failure = message
+        self.recorder.fail(self.now_s())
         for request_id in tuple(self._futures):
             self._settle(request_id, EngineError(message))
 
@@ -190,8 +195,6 @@ class Runtime:
         else:
             self._settle(request_id, Result(outcome, self.executor.take_image(request_id)))
         self.executor.release(request_id)
-        for observe in self.observers:
-            observe(outcome)
 
     def _settle(self, request_id: str, result: Result | EngineError) -> None:
         del self._requests[request_id]

@@ -51,7 +51,7 @@ class _Run:
 
 def foresee(view: View, newcomers: Sequence[Request]) -> Foresight:
     """What becomes of the newcomers, and of others because of them."""
-    before_s = _play([_of_view(one, view) for one in view.requests], view)
+    before_s = forecast(view)
     new = [_of_request(one, view) for one in newcomers]
     after_s = _play([*(_of_view(one, view) for one in view.requests), *new], view)
     due_s = {one.request_id: one.deadline_s for one in view.requests}
@@ -60,6 +60,11 @@ def foresee(view: View, newcomers: Sequence[Request]) -> Foresight:
     late_anyway = {id_ for id_, end_s in before_s.items() if end_s > due_s[id_] + TOLERANCE_S}
     names = {one.request_id for one in newcomers}
     return Foresight(max(after_s[name] for name in names), late.isdisjoint(names), len(late - late_anyway - names))
+
+
+def forecast(view: View) -> dict[str, float]:
+    """When the image of everybody pending is there."""
+    return _play([_of_view(one, view) for one in view.requests], view)
 
 
 def _of_view(one: RequestView, view: View) -> _Run:

@@ -14,7 +14,7 @@ from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkFailed, E
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.request import Request
 from tetriserve.cost.model import CostModel
-from tetriserve.scheduler.admission import Foresight, foresee
+from tetriserve.scheduler.admission import Foresight, forecast, foresee
 from tetriserve.scheduler.checks import check_plan
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.pending import PendingRequests
@@ -70,6 +70,15 @@ class Scheduler:
     def foresee(self, newcomers: Sequence[Request], now_s: float) -> Foresight:
         """Whether requests that have not arrived could be met, by a forecast over all that have. Changes nothing."""
         return foresee(self._view(now_s), newcomers)
+
+    def flight_s(self, chunk_id: int) -> tuple[float, float]:
+        """Predicted start and end of a chunk in flight, as of the last event."""
+        return self._timeline.flight_s(chunk_id)
+
+    def predicted_ends_s(self, now_s: float) -> dict[str, float]:
+        """When the images of the unfinished are predicted to be there. Changes nothing."""
+        flying = [id_ for id_, tracked in self._requests.items() if tracked.in_flight]
+        return {id_: self._timeline.ready_s(id_) for id_ in flying} | forecast(self._view(now_s))
 
     def _stage_s(self, size: Any) -> tuple[float, float]:
         return self._cost.stage_s(Stage.ENCODE, size), self._cost.stage_s(Stage.DECODE, size)

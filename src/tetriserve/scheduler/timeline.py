@@ -128,6 +128,11 @@ class Timeline:
         """When the last chunk in flight of a request ends."""
         return self._last_flight[request_id].end_s
 
+    def flight_s(self, chunk_id: int) -> tuple[float, float]:
+        """Start and end of a chunk in flight."""
+        flight = self._flights[chunk_id]
+        return flight.start_s, flight.end_s
+
     def open_devices(self) -> tuple[bool, ...]:
         """Which devices have no DENOISE chunk waiting behind the first chunk of their queue."""
         return tuple(self._is_open)

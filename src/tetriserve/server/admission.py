@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 
 from tetriserve.core.errors import EngineError
 from tetriserve.runtime.service import Service
@@ -18,6 +19,7 @@ class Gate:
         self._service = service
         self._config = config
         self._held: Counter[str] = Counter()
+        self.on_rejection: list[Callable[[RejectedError], None]] = []
 
     def admit(self, call: Call) -> Call:
         """The call as it is to be run, counted until `leave`.
@@ -26,14 +28,14 @@ class Gate:
         """
         if self._service.runtime.failure is not None:
             raise EngineError(self._service.runtime.failure)
-        self._check_room(call)
-        share = self._share(call)
-        if share < 1.0:
-            call = call.with_weight(call.params.weight * share)
-        if self._config.admission != "best-effort":
-            call = self._keep_promise(call)
+        try:
+            admitted = self._admitted(call)
+        except RejectedError as error:
+            for tell in self.on_rejection:
+                tell(error)
+            raise
         self._held[call.caller] += call.params.n
-        return call
+        return admitted
 
     def leave(self, call: Call) -> None:
         """An admitted call is over, however it ended. Once for each."""
@@ -41,6 +43,13 @@ class Gate:
         assert self._held[call.caller] >= 0, f"{call.request_id} left twice"
         if not self._held[call.caller]:
             del self._held[call.caller]
+
+    def _admitted(self, call: Call) -> Call:
+        self._check_room(call)
+        share = self._share(call)
+        if share < 1.0:
+            call = call.with_weight(call.params.weight * share)
+        return call if self._config.admission == "best-effort" else self._keep_promise(call)
 
     def _check_room(self, call: Call) -> None:
         """The queue is bounded, and nobody may hold more of it than is left for others.

@@ -13,7 +13,8 @@ OF_THE_API = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-"""Not of the pages at /docs, which load a script."""
+"""Not of the pages: / has its own, and /docs loads a script."""
+API = ("/v1/", "/debug/")
 
 
 class SafeHeaders:
@@ -27,7 +28,7 @@ class SafeHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        wanted = ALWAYS | (OF_THE_API if scope["path"].startswith("/v1/") else {})
+        wanted = ALWAYS | (OF_THE_API if scope["path"].startswith(API) else {})
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 ANYBODY = "anybody"
 MIN_KEY_CHARS = 16
-PROTECTED = "/v1/"
+PROTECTED = ("/v1/", "/debug/")
 OPEN_PREFIX = "/v1/images/files/"
 """Files have URLs that nobody can guess; browsers that show them have no key to send."""
 

@@ -26,12 +26,19 @@ class _Server(uvicorn.Server):
     `on_grace_over` is called when the grace period has passed and requests are still in flight.
     """
 
-    def __init__(self, config: uvicorn.Config, on_grace_over: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, on_grace_over: Callable[[], None]) -> None:
         super().__init__(config)
+        self._app = app
         self._on_grace_over = on_grace_over
+
+    def stop(self) -> None:
+        """Take no more connections; those who only look on are sent away, requests may finish."""
+        self.should_exit = True
+        self._app.state.stopping = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
+        self.stop()
         asyncio.get_running_loop().call_later(GRACE_S, self._on_grace_over)
 
     @contextlib.contextmanager
@@ -54,6 +61,11 @@ def bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error}; choose another --port") from error
+
+
+def is_stopping(app: FastAPI) -> bool:
+    """Whether the server of this application is about to end: what has no end of its own must end now."""
+    return bool(getattr(app.state, "stopping", False))
 
 
 def base_url(listener: socket.socket) -> str:
@@ -81,11 +93,11 @@ async def serving_in_background(app: FastAPI, listener: socket.socket) -> AsyncI
     try:
         yield
     finally:
-        server.should_exit = True
+        server.stop()
         await task
 
 
-async def _started(server: uvicorn.Server, listener: socket.socket) -> asyncio.Task[None]:
+async def _started(server: _Server, listener: socket.socket) -> asyncio.Task[None]:
     """The task of a server that answers, and that signals reach."""
     task = asyncio.create_task(server.serve([listener]))
     while not server.started and not task.done():
@@ -104,4 +116,4 @@ def _server(app: FastAPI, on_grace_over: Callable[[], None] = lambda: None) -> _
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S + ANSWER_S,
     )
-    return _Server(config, on_grace_over)
+    return _Server(config, app, on_grace_over)

@@ -117,6 +117,7 @@ async def _events(
         return
     yield ProgressEvent(
         image_index=image.index,
+        request_id=what.request.request_id,
         num_steps_done=what.num_steps_done,
         num_inference_steps=call.params.num_inference_steps,
     )

@@ -1,8 +1,8 @@
 """Server-sent events of a streamed call. `image_generation.*` are OpenAI's; `tetriserve.progress` is ours."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from tetriserve.runtime.image_file import FormatName
 from tetriserve.server.wire.images import ServingReport
@@ -13,6 +13,7 @@ class ProgressEvent(BaseModel):
 
     type: Literal["tetriserve.progress"] = "tetriserve.progress"
     image_index: int
+    request_id: Annotated[str, Field(description="Of this image alone: what the board calls it.")]
     num_steps_done: int
     num_inference_steps: int
 
