@@ -18,7 +18,7 @@ from tetriserve.scheduler.admission import Foresight, forecast, foresee
 from tetriserve.scheduler.checks import check_plan
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.pending import PendingRequests
-from tetriserve.scheduler.timeline import Timeline
+from tetriserve.scheduler.timeline import INFINITY, Timeline
 from tetriserve.scheduler.tracker import TrackedRequest
 from tetriserve.scheduler.view import TOLERANCE_S, Assignment, Policy, View
 
@@ -55,14 +55,14 @@ class Scheduler:
         match event:
             case Tick():
                 return self._plan(now_s)
+            case ChunkDone() | ChunkFailed():
+                done = self._end(event)
             case Arrived(request):
                 assert request.request_id not in self._requests, f"{request.request_id} arrived twice"
                 self._arrive(TrackedRequest(request, *self._stage_s(request.size)))
-                done: list[Command] = []
+                done = []
             case Cancelled(request_id):
                 done = self._cancel(request_id, now_s)
-            case ChunkDone() | ChunkFailed():
-                done = self._end(event)
             case WorkersLost(message=message):
                 done = self._restart_all(message, now_s)
         return (*done, *self._ask_for_tick(self._next_look_s(now_s)))
@@ -212,12 +212,13 @@ class Scheduler:
         first_steps = tuple([tracked.committed_steps for tracked in batch]) if stage is Stage.DENOISE else ()
         chunk = Chunk(self._next_chunk_id, stage, ids, devices, first_steps, num_steps)
         self._next_chunk_id += 1
-        moved = any(tracked.devices not in ((), devices) for tracked in batch)
-        self._timeline.add(chunk, self._cost.chunk_s(chunk, batch[0].request.size, moved), now_s)
+        moved = False
         for tracked in batch:
+            moved |= tracked.devices not in ((), devices)
             if stage is not Stage.DECODE:
                 self._pending.fly(tracked)
             tracked.commit(chunk)
+        self._timeline.add(chunk, self._cost.chunk_s(chunk, batch[0].request.size, moved), now_s)
         return chunk
 
     def _next_look_s(self, now_s: float) -> float | None:
@@ -240,6 +241,7 @@ class Scheduler:
 
     def _or_wish(self, free_s: float, now_s: float) -> float | None:
         """`ahead_s` before a device is free, or at the policy's wish; None if neither will be."""
-        wish_s = float("inf") if self._wish_s is None else max(self._wish_s, now_s)
-        next_s = min(free_s - self._config.ahead_s, wish_s)
-        return next_s if next_s < float("inf") else None
+        next_s = free_s - self._config.ahead_s
+        if self._wish_s is not None:
+            next_s = min(next_s, max(self._wish_s, now_s))
+        return next_s if next_s < INFINITY else None

@@ -89,15 +89,16 @@ class TrackedRequest:
         )
 
     def _make_view(self, ready_s: float) -> RequestView:
+        request = self.request
         return RequestView(
-            request_id=self.request.request_id,
-            size=self.request.size,
-            arrival_s=self.request.arrival_s,
-            deadline_s=self.request.deadline_s,
-            remaining_steps=self.remaining_steps,
-            ready_s=ready_s,
-            last_devices=self.devices,
-            encode_s=0.0 if self.encode_committed else self.encode_s,
-            decode_s=self.decode_s,
-            weight=self.request.weight,
+            request.request_id,
+            request.size,
+            request.arrival_s,
+            request.deadline_s,
+            self.remaining_steps,
+            ready_s,
+            self.devices,
+            0.0 if self.encode_committed else self.encode_s,
+            self.decode_s,
+            request.weight,
         )

@@ -1,6 +1,6 @@
 """The plan of one cell: serve the best set of those due first, then let the others use what is idle."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -9,6 +9,7 @@ from tetriserve.core.size import Size
 from tetriserve.scheduler.config import DefaultConfig
 from tetriserve.scheduler.policies.default.batching import Choice, with_batches
 from tetriserve.scheduler.policies.default.blocks import Block, Board, place
+from tetriserve.scheduler.policies.default.course import Course
 from tetriserve.scheduler.policies.default.forecast import Forecast, Releases
 from tetriserve.scheduler.policies.default.job import Job
 from tetriserve.scheduler.policies.default.selection import select
@@ -52,18 +53,23 @@ class Queue:
             self.late.pop(id_, None)
 
 
-def plan_cell(board: Board, queue: Queue, running: Sequence[RequestView], rules: Rules) -> list[Assignment]:
-    """What to start on the idle devices of a cell; takes whom it plans with off the queue."""
+def plan_cell(
+    board: Board, queue: Queue, running: Sequence[RequestView], rules: Rules
+) -> tuple[list[Assignment], Course]:
+    """What to start on the idle devices of a cell, and how to go on; takes whom it plans with off the queue."""
     room, releases = _capacity(board, rules.config.window_s)
     jobs = _look_at(board, queue, running, rules)
     jobs, chosen = _choose(jobs, board, queue, rules, partial(select, num_free=len(room), releases=releases))
     blocks = place(board, jobs, chosen.degrees, room)
     served = [job for job in jobs if job.key in blocks]
-    assignments = _start(board, served, blocks, rules)
-    queue.remove(id_ for assignment in assignments for id_ in assignment.request_ids)
-    held = [one for job in served for one in job.members if one.request_id in queue.on_time]
-    queue.remove(one.request_id for one in held)
-    return assignments + _use_idle(board, held, queue, rules)
+    queue.remove([id_ for job in served for id_ in job.ids])
+    chunk_s = rules.config.chunk_s if queue.on_time or queue.late else rules.config.calm_chunk_s
+    turns = [_turn(job, blocks[job.key], chunk_s) for job in served]
+    assignments, held = _start(board, served, turns)
+    fills = _use_idle(board, held, queue, rules)
+    turns += [fill for fill in fills if board.reserved_s.keys().isdisjoint(fill.devices)]
+    unused = () if held or queue.on_time or queue.late else board.idle.difference(board.reserved_s)
+    return assignments + fills, Course.of(board.view.now_s + chosen.until_s, turns, unused)
 
 
 def _use_idle(board: Board, held: list[RequestView], queue: Queue, rules: Rules) -> list[Assignment]:
@@ -115,18 +121,27 @@ def _job(members: tuple[RequestView, ...], board: Board, rules: Rules, window_s:
     return Job.of(members, curve, board.view.now_s, board.ready_by_s, window_s)
 
 
-def _start(board: Board, jobs: Sequence[Job], blocks: Mapping[str, Block], rules: Rules) -> list[Assignment]:
-    """Start whose block is free; the blocks of the others are kept for them."""
-    assignments = []
-    for job in jobs:
-        block = blocks[job.key]
+def _start(
+    board: Board, jobs: Sequence[Job], turns: Sequence[Assignment]
+) -> tuple[list[Assignment], list[RequestView]]:
+    """Start whose block is free; the blocks of the others are kept for them. Returns the ready ones of these, too."""
+    assignments: list[Assignment] = []
+    held: list[RequestView] = []
+    for job, turn in zip(jobs, turns, strict=True):
+        block = turn.devices
         start_s = board.start_s(job, block)
         if start_s <= board.ready_by_s and board.idle.issuperset(block):
-            fitting = int(rules.config.chunk_s / job.curve.step_s[len(block)] + TOLERANCE_S)
-            assignments.append(_assign(board, job, block, fitting))
+            assignments.append(_assign(board, job, block, turn.num_steps))
         else:
             board.reserve(block, start_s)
-    return assignments
+            held += [one for one in job.members if one.ready_s <= board.ready_by_s]
+    return assignments, held
+
+
+def _turn(job: Job, block: Block, chunk_s: float) -> Assignment:
+    """A chunk of the job on the block, however many steps are left."""
+    fitting = int(chunk_s / job.curve.step_s[len(block)] + TOLERANCE_S)
+    return Assignment(job.ids, block, max(1, fitting))
 
 
 def _assign(board: Board, job: Job, block: Block, num_steps: int) -> Assignment:

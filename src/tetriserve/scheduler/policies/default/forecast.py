@@ -15,12 +15,13 @@ Releases = tuple[tuple[float, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """`on_time` are keys of jobs; `degrees` is what each job that starts now is given; `worth` sums
-    the weights of those on time."""
+    """`on_time` are keys of jobs; `degrees` is what each job that starts now is given, `until_s` seconds from now;
+    `worth` sums the weights of those on time."""
 
     on_time: frozenset[str]
     degrees: dict[str, int]
     worth: float
+    until_s: float
 
 
 class _Run:
@@ -41,15 +42,16 @@ def forecast(jobs: Sequence[Job], num_free: int, releases: Releases = ()) -> For
     """
     live, now_s, free, coming = [_Run(job) for job in jobs], 0.0, num_free, list(reversed(releases))
     on_time: list[Job] = []
-    first: dict[str, int] | None = None
+    first: dict[str, int] = {}
+    until_s: float | None = None
     while live:
         running = _divide(live, free, now_s)
-        if first is None:
-            first = {run.job.key: run.degree for run in running}
         next_s = min(_next_end_s(running, now_s), coming[-1][0] if coming else float("inf"))
         for run in live:
             if now_s + TOLERANCE_S < run.job.begin_s < next_s:
                 next_s = run.job.begin_s
+        if until_s is None:
+            first, until_s = {run.job.key: run.degree for run in running}, next_s
         for run in running:
             run.left -= (next_s - now_s) / run.job.curve.step_s[run.degree]
         now_s = next_s
@@ -57,7 +59,8 @@ def forecast(jobs: Sequence[Job], num_free: int, releases: Releases = ()) -> For
             free += coming.pop()[1]
         on_time += [run.job for run in live if run.left <= TOLERANCE_S and now_s <= run.job.due_s + TOLERANCE_S]
         live = [run for run in live if run.left > TOLERANCE_S and _can_be_on_time(run, now_s)]
-    return Forecast(frozenset([job.key for job in on_time]), first or {}, sum([job.weight for job in on_time]))
+    worth = sum([job.weight for job in on_time])
+    return Forecast(frozenset([job.key for job in on_time]), first, worth, until_s or 0.0)
 
 
 def _divide(live: list[_Run], free: int, now_s: float) -> list[_Run]:
