@@ -52,7 +52,9 @@ class DefaultConfig:
     calm_chunk_s: float = setting(0.2, "the same while nobody waits", metavar="S")
     window_s: float = setting(0.3, "what is free within it is planned with as if it were free now", metavar="S")
     num_ahead: int = setting(8, "so many requests are looked at together", metavar="N")
-    idle_step_s: float = setting(0.3, "longest step of who only gets idle devices, if it has shorter ones", metavar="S")
+    idle_step_s: float = setting(
+        0.35, "longest step of who only gets idle devices, if it has shorter ones", metavar="S"
+    )
     slip_s: float = setting(0.01, "by so much may such steps be late for who waits for the devices", metavar="S")
     batching: bool = setting(True, "let requests of one size share chunks where that saves GPU time")
 

@@ -21,8 +21,10 @@ class PendingRequests:
         self._wheel = TimingWheel()
         self.num_changes = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._by_id)
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is pending."""
+        return not self._by_id
 
     def add(self, tracked: TrackedRequest) -> None:
         """Somebody has arrived."""

@@ -65,6 +65,9 @@ class TimingWheel:
     def turn(self, now_s: float) -> None:
         """Up to now; who can't be on time any more becomes late."""
         here = floor(now_s / SLOT_S)
+        if not self._waiting:
+            self._at = here
+            return
         for number in self._passed(here):
             for waiting in self._slots.pop(number, {}).values():
                 self._add_late(waiting)

@@ -14,7 +14,7 @@ from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.config import DefaultConfig
 from tetriserve.scheduler.policies.default.blocks import Board
 from tetriserve.scheduler.policies.default.cell import Queue, Rules, plan_cell
-from tetriserve.scheduler.policies.default.course import Course, follow
+from tetriserve.scheduler.policies.default.course import Course
 from tetriserve.scheduler.policies.tetriserve.allocation import StepCurve
 from tetriserve.scheduler.view import TOLERANCE_S, Assignment, Plan, Policy, RequestView, View
 
@@ -50,29 +50,31 @@ class Memory:
     num_left: int = 0
 
 
-def plan_default(view: View, memory: Memory | None, rules: Rules) -> tuple[Plan, Memory]:
+def plan_default(view: View, memory: Memory | None, rules: Rules) -> tuple[Plan, Memory | None]:
     """Plan every cell that has a free device; of many, some now and the others in decisions that follow at once."""
     free = frozenset(view.available())
     num_changes = view.pending.num_changes
-    courses = dict(memory.courses) if memory and memory.num_changes == num_changes else {}
+    courses = memory.courses if memory and memory.num_changes == num_changes else {}
     assignments: list[Assignment] = []
     boards: list[tuple[int, Board]] = []
     for index, cell in enumerate(rules.cells):
-        if not free.isdisjoint(cell):
-            board = Board(view, cell, set(free.intersection(cell)))
-            turns = follow(courses[index], board) if index in courses else None
+        idle = free.intersection(cell)
+        if idle:
+            course = courses.get(index)
+            turns = course.next_turns(view, idle) if course else None
             if turns is None:
-                boards.append((index, board))
+                boards.append((index, Board(view, cell, set(idle))))
             else:
                 assignments += turns
-    if boards and memory and memory.num_left:
+    if not boards:
+        return Plan(tuple(assignments)), memory if memory and not memory.num_left else Memory(num_changes, courses)
+    if memory and memory.num_left:
         boards = _from(memory.cell, boards)[: memory.num_left]
     now, later = boards[:CELLS_AT_ONCE], boards[CELLS_AT_ONCE:]
-    if now:
-        busy = [id_ for assignment in assignments for id_ in assignment.request_ids]
-        for index, found, course in _plan_cells(now, busy, view, rules):
-            assignments += found
-            courses[index] = course
+    busy, courses = [id_ for assignment in assignments for id_ in assignment.request_ids], dict(courses)
+    for index, found, course in _plan_cells(now, busy, view, rules):
+        assignments += found
+        courses[index] = course
     if not later:
         return Plan(tuple(assignments)), Memory(num_changes, courses)
     return Plan(tuple(assignments), view.now_s), Memory(num_changes, courses, later[0][0], len(later))
