@@ -187,7 +187,7 @@ class Scheduler:
         return View(now_s, ahead_s, self._pending, free_s, is_open, self._cost, self._num_devices)
 
     def _commit(self, assignment: Assignment, now_s: float, chunks: list[Chunk]) -> None:
-        """Add chunks of an assignment: encodings first, the steps, decodings last, those on the block's first device."""
+        """Add encodings, the steps, and decodings; of these, all but the steps run on the first device."""
         ids, devices, num_steps = assignment
         batch = [self._requests[request_id] for request_id in ids]
         for tracked in batch:

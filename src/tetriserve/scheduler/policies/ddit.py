@@ -6,6 +6,7 @@ that of the done steps at the best degree, for running and waiting requests alik
 since every policy of ours decodes on one device; the best degree is the largest with an efficiency of a half.
 """
 
+from collections.abc import Mapping
 from functools import cache, partial
 
 from tetriserve.cost.model import CostModel

@@ -47,6 +47,5 @@ def _num_steps(turn: Assignment, view: View) -> int:
         one = view.pending.find(id_)
         if one is None or one.ready_s > ready_by_s or one.last_devices != turn.devices:
             return 0
-        if one.remaining_steps < num_steps:
-            num_steps = one.remaining_steps
+        num_steps = min(num_steps, one.remaining_steps)
     return num_steps
