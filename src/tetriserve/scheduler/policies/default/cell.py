@@ -74,15 +74,19 @@ def plan_cell(
 
 def _use_idle(board: Board, held: list[RequestView], queue: Queue, rules: Rules) -> list[Assignment]:
     """Who waits for a block goes first, then those on time, then the late."""
+    if not board.idle:
+        return []
     count = rules.config.num_ahead
-    others = [*held, *queue.first(count), *queue.first_late(count)] if board.idle else []
+    late = queue.first_late(count)
+    others = [*held, *queue.first(count), *late]
     assignments: list[Assignment] = []
     for index, one in enumerate(others):
         if not board.idle:
             break
         share = max(1, len(board.idle) // (len(others) - index))
-        assignments += _fill(board, _job((one,), board, rules), share, rules)
-    queue.remove(assignment.request_ids[0] for assignment in assignments)
+        efficiency = rules.config.late_efficiency if index >= len(others) - len(late) else 0.0
+        assignments += _fill(board, one, share, efficiency, rules)
+    queue.remove([assignment.request_ids[0] for assignment in assignments])
     return assignments
 
 
@@ -146,25 +150,30 @@ def _turn(job: Job, block: Block, chunk_s: float) -> Assignment:
 
 def _assign(board: Board, job: Job, block: Block, num_steps: int) -> Assignment:
     board.idle.difference_update(block)
-    least = min([one.remaining_steps for one in job.members])
-    return Assignment(job.ids, block, min(least, max(1, num_steps)))
+    return Assignment(job.ids, block, min([num_steps, *(one.remaining_steps for one in job.members)]))
 
 
-def _fill(board: Board, job: Job, share: int, rules: Rules) -> list[Assignment]:
+def _fill(board: Board, one: RequestView, share: int, efficiency: float, rules: Rules) -> list[Assignment]:
     """The idle block of the fastest step, for steps that are over when somebody else needs it.
 
-    Blocks are no larger than the job's share of what is idle, unless its steps are too long there: devices that
-    can't be taken back for long are not idle, they are gone.
+    Blocks are no larger than the share of what is idle, and devices do at least `efficiency` of the steps that they
+    would do one by one, unless steps are too long on such blocks: devices that can't be taken back for long are not
+    idle, they are gone.
     """
-    config, encode_s = rules.config, sum([one.encode_s for one in job.members])
-    longest_s = max(config.idle_step_s, job.curve.fastest_s)
-    short = [(degree, step_s) for degree, step_s in job.ladder if step_s <= longest_s]
-    most = max(share, short[0][0])
-    for degree, step_s in sorted(short, key=lambda step: step[1]):
-        if degree > most:
-            continue
-        for block in sorted(board.blocks(degree, board.idle), key=lambda block: -len({*block} & {*job.last_devices})):
-            room_s = board.room_s(block) + config.slip_s - encode_s
+    curve, config, last = rules.curve_of(one.size, 1), rules.config, frozenset(one.last_devices)
+    for degree, step_s in _widths(curve, share, efficiency, config.idle_step_s):
+        for block in sorted(board.blocks(degree, board.idle), key=lambda block: -len(last.intersection(block))):
+            room_s = board.room_s(block) + config.slip_s - one.encode_s
             if room_s >= step_s:
-                return [_assign(board, job, block, int(min(config.chunk_s, room_s) / step_s + TOLERANCE_S))]
+                num_steps = max(1, int(min(config.chunk_s, room_s) / step_s + TOLERANCE_S))
+                board.idle.difference_update(block)
+                return [Assignment((one.request_id,), block, min(num_steps, one.remaining_steps))]
     return []
+
+
+def _widths(curve: StepCurve, share: int, efficiency: float, idle_step_s: float) -> list[tuple[int, float]]:
+    """Degrees and their step times, the fastest first."""
+    longest_s, least_gpu_s = max(idle_step_s, curve.fastest_s), curve.hull[-1][1]
+    short = [(step_s, degree) for degree, step_s in curve.ladder if step_s <= longest_s]
+    fitting = [one for one in short if one[1] <= share and efficiency * one[1] * one[0] <= least_gpu_s]
+    return [(degree, step_s) for step_s, degree in sorted(fitting or short[:1])]
