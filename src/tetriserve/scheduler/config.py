@@ -46,7 +46,8 @@ class DefaultConfig:
     so many requests are looked at together. `idle_step_s`: who only gets idle devices takes no longer steps, if it
     has shorter ones; `late_efficiency`: nor, if it is late, does it take a degree at which devices do less than this
     share of the steps they would do one by one. `slip_s`: by so much may steps of who only gets idle devices be late
-    for those who wait for them. `batching`: requests of one size share chunks where that saves GPU time while somebody waits.
+    for those who wait for them. `batching`: requests of one size share chunks where that saves GPU time while
+    somebody waits.
     """
 
     chunk_s: float = setting(0.12, "a chunk takes as many steps as fit into it, at least one", metavar="S")

@@ -113,8 +113,7 @@ def _next_change_s(live: list[_Run], running: list[_Run], now_s: float, next_s: 
     """When the first ends or can begin, or devices become free (`next_s`)."""
     for run in running:
         end_s = now_s + run.left * run.step_s
-        if end_s < next_s:
-            next_s = end_s
+        next_s = min(next_s, end_s)
     for run in live:
         if now_s + TOLERANCE_S < run.begin_s < next_s:
             next_s = run.begin_s
