@@ -69,7 +69,8 @@ class Timeline:
         for device in flight.chunk.devices:
             queue = queues[device]
             queue.remove(flight)
-            is_open[device] = len(queue) < 2 or not _holds_denoise(queue)
+            if not is_open[device]:
+                is_open[device] = len(queue) < 2 or not _holds_denoise(queue)
             ends_s[device] = max(ends_s[device], finished_s)
         for request_id in flight.chunk.request_ids:
             self._request_end_s[request_id] = finished_s

@@ -60,11 +60,12 @@ class TrackedRequest:
         """A chunk of it ended. The steps count unless the request has failed."""
         self._view = None
         self.in_flight -= 1
-        self.gpu_seconds += (finished_s - started_s) * chunk.degree / len(chunk.request_ids)
+        degree = len(chunk.devices)
+        self.gpu_seconds += (finished_s - started_s) * degree / len(chunk.request_ids)
         if self.started_s is None:
             self.started_s = started_s
         if chunk.stage is Stage.DENOISE and self.error is None:
-            self.degrees.extend([chunk.degree] * chunk.num_steps)
+            self.degrees.extend([degree] * chunk.num_steps)
 
     def restart(self) -> None:
         """Everything made so far is gone; a prompt and a seed are enough to begin again."""

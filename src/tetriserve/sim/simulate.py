@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from tetriserve.core.chunk import Chunk
-from tetriserve.core.commands import Cancel, Command, Complete, Submit, WakeAt
+from tetriserve.core.commands import Command, Complete, Submit, WakeAt
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError
 from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkFailed, Event, Tick
 from tetriserve.core.outcome import CANCELLED, Outcome
@@ -167,19 +167,18 @@ class Simulation:
 
     def _carry_out(self, commands: Iterable[Command]) -> None:
         for command in commands:
-            match command:
-                case Submit(chunks):
-                    self._submit(chunks)
-                case WakeAt(at_s):
-                    self._wake_s = at_s
-                    self.clock.call_at(at_s, Tick.rank, partial(self._tick, at_s))
-                case Cancel(request_id):
-                    self.executor.cancel(request_id)
-                case Complete(outcome):
-                    self.executor.release(outcome.request.request_id)
-                    self._outcomes.append(outcome)
-                    if self._on_complete is not None:
-                        self._on_complete(len(self._outcomes))
+            if isinstance(command, WakeAt):
+                self._wake_s = command.at_s
+                self.clock.call_at(command.at_s, Tick.rank, partial(self._tick, command.at_s))
+            elif isinstance(command, Submit):
+                self._submit(command.chunks)
+            elif isinstance(command, Complete):
+                self.executor.release(command.outcome.request.request_id)
+                self._outcomes.append(command.outcome)
+                if self._on_complete is not None:
+                    self._on_complete(len(self._outcomes))
+            else:
+                self.executor.cancel(command.request_id)
 
     def _submit(self, chunks: tuple[Chunk, ...]) -> None:
         work = []
