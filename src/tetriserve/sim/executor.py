@@ -151,7 +151,7 @@ class SimulatedExecutor:
             self._deliver(ChunkFailed(chunk.chunk_id, run.started_s, now_s, chunk.request_ids, CANCELLED, message))
             return
         failing = self._faults.failing_ids
-        failed = tuple([id_ for id_ in chunk.request_ids if id_ in failing]) if failing else ()
+        failed = tuple([id_ for id_ in chunk.request_ids if id_ in failing])
         if failed:
             message = "simulated failure"
             self._deliver(ChunkFailed(chunk.chunk_id, run.started_s, now_s, failed, "engine_error", message))
