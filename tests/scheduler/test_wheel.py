@@ -11,7 +11,7 @@ from scheduler.scan import Scan, ScannedRequests
 from tetriserve.core.size import Size
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.view import RequestView
-from tetriserve.scheduler.wheel import SLOT_S, TimingWheel, Waiting
+from tetriserve.scheduler.wheel import FEW, SLOT_S, TimingWheel, Waiting
 from tetriserve.sim.executor import Faults
 from tetriserve.sim.simulate import Simulation
 
@@ -62,6 +62,21 @@ def test_who_becomes_late_inside_a_slot_is_late_at_once() -> None:
     wheel.turn(last_start_s + 1e-4)
     assert wheel.num_on_time == 0
     assert [one.request_id for one in wheel.first_late(9)] == ["a"]
+
+
+def test_many_who_become_late_at_once_are_late_in_their_order() -> None:
+    wheel = TimingWheel()
+    views = [make_request_view(f"r{i:03d}", SMALL, 1 + i % 7, 1.0 + 0.001 * (i % 50)) for i in range(3 * FEW)]
+    stays = make_request_view("stays", SMALL, 1, 9.0)
+    for view in (*views, stays):
+        wheel.add(waiting(view))
+    wheel.turn(0.0)
+    assert wheel.num_on_time == len(views) + 1
+    wheel.turn(2.0)
+    assert wheel.first(9) == [stays]
+    assert wheel.first_late(999) == sorted(views, key=lambda one: (one.remaining_steps, one.request_id))
+    wheel.remove("r100")
+    assert len(wheel.first_late(999)) == len(views) - 1
 
 
 def test_a_turn_looks_only_at_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
