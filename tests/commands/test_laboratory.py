@@ -98,6 +98,16 @@ def test_bounds_are_above_the_policies(tmp_path: Path, capsys: pytest.CaptureFix
     assert "knowing the future" in capsys.readouterr().out
 
 
+def test_a_sweep_of_many_policies_keeps_its_headings_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--rate", "60", "--mix", "uniform", "--slo-scale", "1", "--seeds", "1", "--num-requests", "4")
+    policies = "default,tetriserve,genserve,edf,srtf,rssp,fixed-sp1,fixed-sp2,fixed-sp8"
+    call("sweep", "--json", str(tmp_path / "sweep.json"), "--policy", policies, "--jobs", "1", *options)
+    lines = capsys.readouterr().out.splitlines()
+    headings = [name for line in lines if "scale" in line for name in line.split()]
+    assert [name for name in headings if name not in ("mix", "rate", "scale")] == policies.split(",")
+    assert max(map(len, lines)) <= 80
+
+
 def test_a_sweep_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "sweep.json"
     options = ("--jobs", "1", "--num-requests", "20", "--rate", "12,24", "--slo-scale", "1,1.5", "--seeds", "2")
@@ -128,6 +138,7 @@ def test_a_sweep_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixt
         (("sweep", "--json", "x.json", "--slo-scale", "0"), ["SLO scale is 0"]),
         (("sweep", "--json", "x.json", "--mix", "uniform/even"), ["even"]),
         (("sweep", "--json", "x.json", "--policy", "best"), ["'best'"]),
+        (("sweep", "--json", "x.json", "--default-chunk-s", "-1"), ["chunk_s is -1"]),
         (("simulate", "--extrapolated", "0"), ["extrapolated times is 0"]),
         (("plan", "--target-sar", "0"), ["target SAR is 0", "at most 1"]),
         (("plan", "--target-sar", "1.5"), ["target SAR is 1.5"]),
