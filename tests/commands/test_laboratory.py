@@ -78,7 +78,9 @@ def test_all_but_decision_times_is_the_same_with_them(tmp_path: Path) -> None:
 
 def test_mechanisms_of_the_paper_can_be_switched_off(tmp_path: Path) -> None:
     whole = simulate(tmp_path, "--mix", "skewed", "--policy", "tetriserve")
-    less = simulate(tmp_path, "--mix", "skewed", "--policy", "tetriserve", "--without", "elastic,backfill")
+    less = simulate(
+        tmp_path, "--mix", "skewed", "--policy", "tetriserve", "--no-tetriserve-elastic", "--no-tetriserve-backfill"
+    )
     assert less["runs"][0]["mean_latency_s"] > whole["runs"][0]["mean_latency_s"]
     assert not less["config"]["simulation"]["scheduler"]["tetriserve"]["elastic"]
 
@@ -94,6 +96,16 @@ def test_bounds_are_above_the_policies(tmp_path: Path, capsys: pytest.CaptureFix
     assert document["runs"][0]["sar"] <= document["hindsight_sar"] <= document["bound_sar"]
     assert document["hindsight_solved"]
     assert "knowing the future" in capsys.readouterr().out
+
+
+def test_a_sweep_of_many_policies_keeps_its_headings_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--rate", "60", "--mix", "uniform", "--slo-scale", "1", "--seeds", "1", "--num-requests", "4")
+    policies = "default,tetriserve,genserve,edf,srtf,rssp,fixed-sp1,fixed-sp2,fixed-sp8"
+    call("sweep", "--json", str(tmp_path / "sweep.json"), "--policy", policies, "--jobs", "1", *options)
+    lines = capsys.readouterr().out.splitlines()
+    headings = [name for line in lines if "scale" in line for name in line.split()]
+    assert [name for name in headings if name not in ("mix", "rate", "scale")] == policies.split(",")
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_sweep_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +127,7 @@ def test_a_sweep_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixt
         (("simulate", "--profile", "none.json"), ["none.json", "flux1-dev.h100.eager"]),
         (("simulate", "--trace", "none.jsonl"), ["none.jsonl"]),
         (("simulate", "--noise-cv", "-1"), ["noise_cv is -1"]),
-        (("simulate", "--without", "sleep"), ["'sleep'", "elastic"]),
+        (("simulate", "--tetriserve-round-s", "0"), ["--tetriserve-round-s", "round_s is 0"]),
         (("simulate", "--mix", "homogeneous:4096"), ["4096x4096", "2048x2048"]),
         (("simulate", "--json", "/nowhere/x.json", "--num-requests", "1"), ["/nowhere/x.json"]),
         (("sweep", "--json", "/nowhere/x.json"), ["/nowhere/x.json"]),
@@ -126,6 +138,7 @@ def test_a_sweep_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixt
         (("sweep", "--json", "x.json", "--slo-scale", "0"), ["SLO scale is 0"]),
         (("sweep", "--json", "x.json", "--mix", "uniform/even"), ["even"]),
         (("sweep", "--json", "x.json", "--policy", "best"), ["'best'"]),
+        (("sweep", "--json", "x.json", "--default-chunk-s", "-1"), ["chunk_s is -1"]),
         (("simulate", "--extrapolated", "0"), ["extrapolated times is 0"]),
         (("plan", "--target-sar", "0"), ["target SAR is 0", "at most 1"]),
         (("plan", "--target-sar", "1.5"), ["target SAR is 1.5"]),

@@ -17,6 +17,7 @@ class Scan:
     cost: CostModel
     now_s: float
     flying: frozenset[str] = frozenset()
+    num_changes: int = 0
 
     @property
     def num_on_time(self) -> int:

@@ -64,7 +64,7 @@ def test_several_newcomers_are_met_together_or_not() -> None:
 
 
 def test_stages_count() -> None:
-    view = replace(make_view([]), cost=make_cost(8, encode_s=0.1, decode_s=0.2))
+    view = make_view([])._replace(cost=make_cost(8, encode_s=0.1, decode_s=0.2))
     found = foresee(view, [make_request("a", MEDIUM, 10)])
     assert found.finished_s == pytest.approx(0.1 + 10 * 0.025 + 0.2)
 

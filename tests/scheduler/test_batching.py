@@ -99,7 +99,7 @@ def test_every_member_of_a_planned_batch_can_still_be_on_time(policy: str, drawn
     """After the batch's chunk, each member meets its deadline at full speed, if it could before."""
     cost = cheap_batches()
     requests = [make_request_view(f"r{i}", SMALL, steps, due_s) for i, (steps, due_s) in enumerate(drawn)]
-    view = replace(make_view(requests, 1), cost=cost)
+    view = make_view(requests, 1)._replace(cost=cost)
     plan, _ = make_policy(policy, cost, 1, SchedulerConfig(tetriserve=TetriServeConfig(round_s=0.3)))(view, None)
     check_plan(plan, view)
     by_id = {request.request_id: request for request in requests}
@@ -114,7 +114,7 @@ def test_every_member_of_a_planned_batch_can_still_be_on_time(policy: str, drawn
 def test_a_batch_that_was_not_measured_is_refused() -> None:
     cost = cheap_batches()
     requests = [make_request_view(f"r{i}", SMALL) for i in range(3)]
-    view = replace(make_view(requests, 1), cost=cost)
+    view = make_view(requests, 1)._replace(cost=cost)
     with pytest.raises(AssertionError, match="knows no batch of 3 at 256x256 on 1 devices"):
         check_plan(Plan((Assignment(("r0", "r1", "r2"), (0,), 1),)), view)
     assert cost.batches(1, MEDIUM) == (1,)

@@ -68,9 +68,9 @@ def test_what_fits_can_be_placed_and_nothing_else(machine: tuple[int, tuple[int,
 
 
 def test_a_machine_in_pieces_offers_what_its_pieces_hold() -> None:
-    assert usable(range(8), 8) == {1: 8, 2: 8, 4: 8, 8: 8}
+    assert usable(tuple(range(8)), 8) == {1: 8, 2: 8, 4: 8, 8: 8}
     assert usable((1, 2, 3, 4), 8) == {1: 4, 2: 2}
-    assert usable(range(6), 6) == {1: 6, 2: 6, 4: 4}
+    assert usable(tuple(range(6)), 6) == {1: 6, 2: 6, 4: 4}
 
 
 def test_options_are_none_and_the_degrees_of_the_allocation() -> None:
@@ -112,8 +112,8 @@ def test_more_survivors_beat_any_saving_of_gpu_time() -> None:
         [Option(0, 0, -1.0), Option(4, 5, SURVIVOR - 900.0)],
         [Option(0, 0, -1.0), Option(4, 5, SURVIVOR - 900.0)],
     ]
-    assert [option.degree for option in pack(groups, usable(range(8), 8))] == [0, 4, 4]
+    assert [option.degree for option in pack(groups, usable(tuple(range(8)), 8))] == [0, 4, 4]
 
 
 def test_nobody_to_pack() -> None:
-    assert pack([], usable(range(8), 8)) == ()
+    assert pack([], usable(tuple(range(8)), 8)) == ()

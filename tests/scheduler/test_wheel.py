@@ -1,7 +1,6 @@
 """The timing wheel answers as looking at everybody would."""
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +11,7 @@ from scheduler.scan import Scan, ScannedRequests
 from tetriserve.core.size import Size
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.view import RequestView
-from tetriserve.scheduler.wheel import SLOT_S, TimingWheel, Waiting
+from tetriserve.scheduler.wheel import FEW, SLOT_S, TimingWheel, Waiting
 from tetriserve.sim.executor import Faults
 from tetriserve.sim.simulate import Simulation
 
@@ -65,6 +64,21 @@ def test_who_becomes_late_inside_a_slot_is_late_at_once() -> None:
     assert [one.request_id for one in wheel.first_late(9)] == ["a"]
 
 
+def test_many_who_become_late_at_once_are_late_in_their_order() -> None:
+    wheel = TimingWheel()
+    views = [make_request_view(f"r{i:03d}", SMALL, 1 + i % 7, 1.0 + 0.001 * (i % 50)) for i in range(3 * FEW)]
+    stays = make_request_view("stays", SMALL, 1, 9.0)
+    for view in (*views, stays):
+        wheel.add(waiting(view))
+    wheel.turn(0.0)
+    assert wheel.num_on_time == len(views) + 1
+    wheel.turn(2.0)
+    assert wheel.first(9) == [stays]
+    assert wheel.first_late(999) == sorted(views, key=lambda one: (one.remaining_steps, one.request_id))
+    wheel.remove("r100")
+    assert len(wheel.first_late(999)) == len(views) - 1
+
+
 def test_a_turn_looks_only_at_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at = []
     monkeypatch.setattr(Waiting, "is_late", lambda one, now_s: looked_at.append(one.view.request_id) or False)
@@ -98,7 +112,7 @@ def test_a_request_added_twice_after_it_left_keeps_its_newer_state() -> None:
     wheel, source = TimingWheel(), random.Random(0)
     view = make_request_view("a", SMALL, 10, 2.0)
     for steps in source.sample(range(1, 11), 5):
-        wheel.add(waiting(replace(view, remaining_steps=steps)))
+        wheel.add(waiting(view._replace(remaining_steps=steps)))
         wheel.turn(0.0)
         assert wheel.first(1)[0].remaining_steps == steps
         wheel.remove("a")

@@ -4,7 +4,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ from tetriserve.bound.solve import fractional_bound, hindsight_bound
 from tetriserve.commands.progress import progress_bar
 from tetriserve.commands.result_table import result_table
 from tetriserve.commands.workload import make_workload
+from tetriserve.configuration.declared import declared
+from tetriserve.configuration.resolve import resolve
+from tetriserve.configuration.tree import Configuration
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.request import Request
 from tetriserve.cost.checks import check_profile
 from tetriserve.cost.model import CostModel
 from tetriserve.cost.packaged import load_profile
-from tetriserve.scheduler.config import SchedulerConfig, TetriServeConfig
+from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.policies import make_policy
 from tetriserve.sim.results import run_row, schedule_rows
 from tetriserve.sim.simulate import SimulationConfig, SimulationResult, check_num_devices, simulate
@@ -56,20 +59,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def simulation_config(args: argparse.Namespace) -> SimulationConfig:
-    """What the options say about scheduler and faults. Raises ConfigurationError."""
-    granularity = {} if args.step_granularity is None else {"step_granularity": args.step_granularity}
-    tetriserve = replace(TetriServeConfig(round_s=args.round_s, **granularity), **_switched_off(args.without))
-    scheduler = SchedulerConfig(tetriserve=tetriserve)
+    """Faults, and the scheduler's settings as a server with the same flags has them. Raises ConfigurationError."""
+    keys = {"config", *(one.key for one in declared(SchedulerConfig))}
+    flags = {name: value for name, value in vars(args).items() if name in keys}
+    scheduler = resolve(Configuration(), flags).configuration.serving.scheduler
     return SimulationConfig(args.noise_cv, args.failures_per_hour, args.recovery_s, scheduler)
-
-
-def _switched_off(names: str | None) -> dict[str, Any]:
-    known = [field.name for field in fields(TetriServeConfig) if field.type in (bool, "bool")]
-    chosen = [] if names is None else names.split(",")
-    for name in chosen:
-        if name not in known:
-            raise ConfigurationError(f"--without {name!r}: there are {', '.join(known)}")
-    return dict.fromkeys(chosen, False)
 
 
 def cost_model(args: argparse.Namespace) -> CostModel:

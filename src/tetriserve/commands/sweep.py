@@ -2,15 +2,13 @@
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Sequence
-from math import isnan, nan
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.table import Table
 
 from tetriserve.commands.progress import progress_bar
 from tetriserve.commands.simulate import cost_model, simulation_config, write_json
+from tetriserve.commands.sweep_table import sweep_tables
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.scheduler.policies import make_policy
 from tetriserve.sim.parallel import run_cells
@@ -32,7 +30,8 @@ def run(args: argparse.Namespace) -> None:
         document = sweep(config, grid, run_all)
     write_json(args.json, document)
     journal.unlink(missing_ok=True)
-    console.print(_table(document))
+    for table in sweep_tables(document, console.width):
+        console.print(table)
 
 
 def _config(args: argparse.Namespace) -> SweepConfig:
@@ -82,38 +81,3 @@ def _check(args: argparse.Namespace, config: SweepConfig, grid: Grid) -> None:
         for rate_per_min in grid.rates_per_min:
             for scale in grid.slo_scales:
                 make_requests(config, Cell(mix, rate_per_min, scale, args.seed, ""), cost)
-
-
-def _table(document: dict[str, Any]) -> Table:
-    """One row a cell, one column a policy: mean SAR over seeds."""
-    grid = document["config"]["grid"]
-    columns = [*grid["policies"], *grid["solvers"]]
-    table = Table(title=f"SLO attainment, mean of {len(grid['seeds'])} seeds", box=None, padding=(0, 0, 0, 1))
-    for heading in ("mix", "rate", "scale", *columns):
-        table.add_column(heading, justify="left" if heading == "mix" else "right", overflow="fold")
-    by_cell: dict[tuple[Any, ...], dict[str, float]] = {}
-    for row in document["means"]:
-        by_cell.setdefault((row["mix"], row["rate_per_min"], row["slo_scale"]), {})[row["policy"]] = row["sar"]
-    for (mix, rate_per_min, scale), sar in by_cell.items():
-        table.add_row(mix, f"{rate_per_min:g}", f"{scale:g}", *(f"{sar[name]:.3f}" for name in columns))
-    mean = _overall(document["means"])
-    table.add_row("mean", "", "", *(f"[bold]{mean(name, 'sar'):.3f}[/]" for name in columns))
-    for solver in grid["solvers"]:
-        table.add_row(f"of {solver}", "", "", *(f"{mean(name, f'of_{solver}'):.3f}" for name in columns))
-    shown = (_number(mean(name, "gpu_s_per_on_time_image")) for name in columns)
-    table.add_row("GPU s / on time", "", "", *shown)
-    return table
-
-
-def _number(value: float) -> str:
-    return "-" if isnan(value) else f"{value:.1f}"
-
-
-def _overall(rows: Sequence[Row]) -> Callable[[str, str], float]:
-    """The mean over cells of a number of a policy; NaN if it is not in all cells."""
-
-    def mean(policy: str, number: str) -> float:
-        values: list[float] = [row.get(number, nan) for row in rows if row["policy"] == policy]
-        return sum(values) / len(values)
-
-    return mean

@@ -24,6 +24,7 @@ def all_blocks(num_devices: int) -> tuple[tuple[int, ...], ...]:
     return tuple(block for degree in degrees(num_devices) for block in aligned_blocks(num_devices, degree))
 
 
+@cache
 def is_block(devices: tuple[int, ...]) -> bool:
     """Whether `devices` is an aligned power-of-two block."""
     degree = len(devices)

@@ -1,7 +1,7 @@
 """The unit of execution: some work of one stage that a block of devices does without interruption."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Stage(StrEnum):
@@ -12,8 +12,7 @@ class Stage(StrEnum):
     DECODE = "decode"
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Work for `devices`, in order of `chunk_id` on every device: the one global order that rules out deadlock.
 
     `devices` is an aligned power-of-two block (see `core.blocks`); its length is the degree of sequence

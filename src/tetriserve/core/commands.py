@@ -1,20 +1,19 @@
 """What the scheduler wants done: its only output."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tetriserve.core.chunk import Chunk
 from tetriserve.core.outcome import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(NamedTuple):
     """Hand these chunks to the executor together. They were planned at one instant."""
 
     chunks: tuple[Chunk, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WakeAt:
+class WakeAt(NamedTuple):
     """Send a Tick at this time. A later WakeAt replaces an earlier one."""
 
     at_s: float

@@ -5,7 +5,7 @@ work, then work that is not wanted any more, then the clock.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from tetriserve.core.request import Request
 
@@ -19,14 +19,17 @@ class WorkersLost:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkDone:
+class ChunkDone(NamedTuple):
     """A chunk ran from `started_s` to `finished_s` on all its devices."""
 
-    rank: ClassVar[int] = 1
     chunk_id: int
     started_s: float
     finished_s: float
+
+    @property
+    def rank(self) -> int:
+        """As that of ChunkFailed."""
+        return 1
 
 
 @dataclass(frozen=True, slots=True)

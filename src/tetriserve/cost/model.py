@@ -73,8 +73,8 @@ class CostModel:
         """A chunk from start to end; `moved` says that its request took its last steps on another block."""
         if chunk.stage is not Stage.DENOISE:
             return self.stage_s(chunk.stage, size)
-        step_s = self.step_s(size, chunk.degree, len(chunk.request_ids))
-        return chunk.num_steps * step_s + (self.switch_s if moved else 0.0)
+        seconds = chunk.num_steps * self.step_s(size, len(chunk.devices), len(chunk.request_ids))
+        return seconds + self.switch_s if moved else seconds
 
     def _step_s(self, size: Size, degree: int, batch: int = 1) -> float:
         if (degree, batch) not in self._steps:

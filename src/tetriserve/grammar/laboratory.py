@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
+from tetriserve.configuration.declared import declared
 from tetriserve.grammar.parser import Commands, Parser
+from tetriserve.grammar.settings import add_settings
+from tetriserve.scheduler.config import SchedulerConfig
 
 
 def add_laboratory_commands(commands: "Commands[Parser]") -> None:
@@ -40,6 +43,7 @@ def _add_simulate(commands: "Commands[Parser]") -> None:
     add_workload_options(parser)
     _add_fault_options(parser)
     _add_bound_options(parser)
+    _add_scheduler_settings(parser)
 
 
 def _add_sweep(commands: "Commands[Parser]") -> None:
@@ -64,6 +68,7 @@ def _add_sweep(commands: "Commands[Parser]") -> None:
     group.add_argument("--steps", type=int, default=28, metavar="N", help="denoising steps (default 28)")
     _add_fault_options(parser)
     _add_bound_options(parser)
+    _add_scheduler_settings(parser)
 
 
 PLAN = """\
@@ -152,13 +157,11 @@ def _add_machine_options(parser: Parser) -> None:
     _add_profile_option(parser)
     parser.add_argument("--no-timing", action="store_true", help="leave decision times out: equal seeds, equal bytes")
     parser.add_argument("--gpus", type=int, default=8, metavar="N", help="a power of two (default 8)")
-    parser.add_argument("--step-granularity", type=int, metavar="N", help="tetriserve: steps in a round (default 5)")
-    parser.add_argument("--round-s", type=float, metavar="S", help="tetriserve: length of a round in seconds")
-    parser.add_argument(
-        "--without",
-        metavar="NAME,...",
-        help="tetriserve: mechanisms to switch off: placement, elastic, backfill, batching",
-    )
+
+
+def _add_scheduler_settings(parser: Parser) -> None:
+    """The same flags as `serve` has; switched off one by one, they are the ablation of the policy tetriserve."""
+    add_settings(parser, *(setting.key for setting in declared(SchedulerConfig)))
 
 
 def add_csv_options(parser: Parser) -> None:

@@ -51,10 +51,11 @@ class _Run:
 
 def foresee(view: View, newcomers: Sequence[Request]) -> Foresight:
     """What becomes of the newcomers, and of others because of them."""
+    accepted, slower = view.requests, _slower(view)
     before_s = forecast(view)
-    new = [_of_request(one, view) for one in newcomers]
-    after_s = _play([*(_of_view(one, view) for one in view.requests), *new], view)
-    due_s = {one.request_id: one.deadline_s for one in view.requests}
+    new = [_of_request(one, view, slower) for one in newcomers]
+    after_s = _play([*(_of_view(one, view, slower) for one in accepted), *new], view)
+    due_s = {one.request_id: one.deadline_s for one in accepted}
     due_s.update((one.request_id, one.deadline_s) for one in newcomers)
     late = {id_ for id_, end_s in after_s.items() if end_s > due_s[id_] + TOLERANCE_S}
     late_anyway = {id_ for id_, end_s in before_s.items() if end_s > due_s[id_] + TOLERANCE_S}
@@ -64,27 +65,32 @@ def foresee(view: View, newcomers: Sequence[Request]) -> Foresight:
 
 def forecast(view: View) -> dict[str, float]:
     """When the image of everybody pending is there."""
-    return _play([_of_view(one, view) for one in view.requests], view)
+    slower = _slower(view)
+    return _play([_of_view(one, view, slower) for one in view.requests], view)
 
 
-def _of_view(one: RequestView, view: View) -> _Run:
+def _slower(view: View) -> float:
+    """What step times are multiplied by: the reserve, unless the machine is idle."""
+    idle = not view.requests and max(view.free_s) <= view.now_s + TOLERANCE_S
+    return 1.0 if idle else 1.0 + RESERVE
+
+
+def _of_view(one: RequestView, view: View, slower: float) -> _Run:
     begin_s = max(one.ready_s, view.now_s) + one.encode_s
-    ladder = _ladder(one.size, view)
+    ladder = _ladder(one.size, view, slower)
     return _Run(one.request_id, ladder, one.remaining_steps, begin_s, one.deadline_s - one.decode_s, one.decode_s)
 
 
-def _of_request(one: Request, view: View) -> _Run:
+def _of_request(one: Request, view: View, slower: float) -> _Run:
     cost: CostModel = view.cost
     begin_s = max(one.arrival_s, view.now_s) + cost.stage_s(Stage.ENCODE, one.size)
     decode_s = cost.stage_s(Stage.DECODE, one.size)
     due_s = one.deadline_s - decode_s
-    return _Run(one.request_id, _ladder(one.size, view), one.num_inference_steps, begin_s, due_s, decode_s)
+    return _Run(one.request_id, _ladder(one.size, view, slower), one.num_inference_steps, begin_s, due_s, decode_s)
 
 
-def _ladder(size: Size, view: View) -> tuple[tuple[int, float], ...]:
-    idle = not view.requests and max(view.free_s) <= view.now_s + TOLERANCE_S
-    factor = 1.0 if idle else 1.0 + RESERVE
-    return tuple((d, factor * view.cost.step_s(size, d)) for d in view.cost.degrees if d <= view.num_devices)
+def _ladder(size: Size, view: View, slower: float) -> tuple[tuple[int, float], ...]:
+    return tuple((d, slower * view.cost.step_s(size, d)) for d in view.cost.degrees if d <= view.num_devices)
 
 
 def _play(runs: Iterable[_Run], view: View) -> dict[str, float]:

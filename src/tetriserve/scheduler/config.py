@@ -41,24 +41,34 @@ class TetriServeConfig:
 class DefaultConfig:
     """Settings of the `default` policy.
 
-    `chunk_s`: a chunk takes as many steps as fit into it, at least one. `window_s`: devices and requests that are
-    free within it are planned with as if they were free now. `num_ahead`: so many requests are looked at together.
-    `idle_step_s`: who only gets idle devices takes no longer steps, if it has shorter ones. `slip_s`: by so much
-    may such steps be late for those who wait for the devices. `batching`: requests of one size share chunks where
-    that saves GPU time while somebody waits.
+    `chunk_s`: a chunk takes as many steps as fit into it, at least one; `calm_chunk_s`: the same while nobody waits.
+    `window_s`: devices and requests that are free within it are planned with as if they were free now. `num_ahead`:
+    so many requests are looked at together. `idle_step_s`: who only gets idle devices takes no longer steps, if it
+    has shorter ones; `late_efficiency`: nor, if it is late, does it take a degree at which devices do less than this
+    share of the steps they would do one by one. `slip_s`: by so much may steps of who only gets idle devices be late
+    for those who wait for them. `batching`: requests of one size share chunks where that saves GPU time while
+    somebody waits.
     """
 
     chunk_s: float = setting(0.12, "a chunk takes as many steps as fit into it, at least one", metavar="S")
+    calm_chunk_s: float = setting(0.2, "the same while nobody waits", metavar="S")
     window_s: float = setting(0.3, "what is free within it is planned with as if it were free now", metavar="S")
     num_ahead: int = setting(8, "so many requests are looked at together", metavar="N")
-    idle_step_s: float = setting(0.3, "longest step of who only gets idle devices, if it has shorter ones", metavar="S")
+    idle_step_s: float = setting(
+        0.35, "longest step of who only gets idle devices, if it has shorter ones", metavar="S"
+    )
+    late_efficiency: float = setting(
+        0.65, "share of the steps one by one that devices of a late request do", metavar="X"
+    )
     slip_s: float = setting(0.01, "by so much may such steps be late for who waits for the devices", metavar="S")
     batching: bool = setting(True, "let requests of one size share chunks where that saves GPU time")
 
     def __post_init__(self) -> None:
-        for name in ("chunk_s", "window_s", "idle_step_s", "slip_s"):
+        for name in ("chunk_s", "calm_chunk_s", "window_s", "idle_step_s", "slip_s"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigurationError(f"{name} is {getattr(self, name)}, must be at least 0 seconds")
+        if not 0 <= self.late_efficiency <= 1:
+            raise ConfigurationError(f"late_efficiency is {self.late_efficiency}, must be from 0 to 1")
         if self.num_ahead < 1:
             raise ConfigurationError(f"num_ahead is {self.num_ahead}, must be at least 1")
 

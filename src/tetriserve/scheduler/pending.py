@@ -19,12 +19,16 @@ class PendingRequests:
         self._by_id: dict[str, TrackedRequest] = {}
         self._in_flight: dict[str, TrackedRequest] = {}
         self._wheel = TimingWheel()
+        self.num_changes = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._by_id)
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is pending."""
+        return not self._by_id
 
     def add(self, tracked: TrackedRequest) -> None:
         """Somebody has arrived."""
+        self.num_changes += 1
         self._by_id[tracked.request.request_id] = tracked
         insort(self._by_arrival, tracked, key=_order)
         self.wait(tracked)
@@ -34,6 +38,7 @@ class PendingRequests:
         request_id = tracked.request.request_id
         if self._by_id.pop(request_id, None) is None:
             return
+        self.num_changes += 1
         del self._by_arrival[bisect_left(self._by_arrival, _order(tracked), key=_order)]
         if self._in_flight.pop(request_id, None) is None:
             self._wheel.remove(request_id)
@@ -56,6 +61,7 @@ class PendingRequests:
 
     def clear(self) -> None:
         """Nobody is pending."""
+        self.num_changes += 1
         self._by_arrival.clear()
         self._by_id.clear()
         self._in_flight.clear()

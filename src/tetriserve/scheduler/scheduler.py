@@ -18,7 +18,7 @@ from tetriserve.scheduler.admission import Foresight, forecast, foresee
 from tetriserve.scheduler.checks import check_plan
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.pending import PendingRequests
-from tetriserve.scheduler.timeline import Timeline
+from tetriserve.scheduler.timeline import INFINITY, Timeline
 from tetriserve.scheduler.tracker import TrackedRequest
 from tetriserve.scheduler.view import TOLERANCE_S, Assignment, Policy, View
 
@@ -43,6 +43,7 @@ class Scheduler:
         self._wish_s: float | None = None
         self._memory: Any = None
         self._next_chunk_id = 0
+        self._soon_s = self._config.ahead_s + TOLERANCE_S
         self._wake_s: float | None = None
 
     @property
@@ -55,17 +56,18 @@ class Scheduler:
         match event:
             case Tick():
                 return self._plan(now_s)
+            case ChunkDone() | ChunkFailed():
+                done = self._end(event)
             case Arrived(request):
                 assert request.request_id not in self._requests, f"{request.request_id} arrived twice"
                 self._arrive(TrackedRequest(request, *self._stage_s(request.size)))
-                done: list[Command] = []
+                done = []
             case Cancelled(request_id):
                 done = self._cancel(request_id, now_s)
-            case ChunkDone() | ChunkFailed():
-                done = self._end(event)
             case WorkersLost(message=message):
                 done = self._restart_all(message, now_s)
-        return (*done, *self._ask_for_tick(self._next_look_s(now_s)))
+        ask = self._ask_for_tick(self._next_look_s(now_s))
+        return (*done, *ask) if done else ask
 
     def foresee(self, newcomers: Sequence[Request], now_s: float) -> Foresight:
         """Whether requests that have not arrived could be met, by a forecast over all that have. Changes nothing."""
@@ -168,78 +170,71 @@ class Scheduler:
         except AssertionError as error:
             error.add_note(f"planned by policy {getattr(self._policy, 'name', self._policy)}")
             raise
-        chunks = tuple([chunk for assignment in plan.assignments for chunk in self._commit(assignment, now_s)])
-        submit: tuple[Command, ...] = (Submit(chunks),) if chunks else ()
+        chunks: list[Chunk] = []
+        for assignment in plan.assignments:
+            self._commit(assignment, now_s, chunks)
+        submit: tuple[Command, ...] = (Submit(tuple(chunks)),) if chunks else ()
         wake_s = self._next_free_s(now_s)
-        assert wake_s is not None or not self._pending or self._timeline.busy, (
+        assert wake_s is not None or self._pending.is_empty or self._timeline.busy, (
             f"policy {getattr(self._policy, 'name', self._policy)} lets everybody wait forever"
         )
-        return (*submit, *self._ask_for_tick(wake_s))
+        return submit + self._ask_for_tick(wake_s)
 
     def _view(self, now_s: float) -> View:
         self._pending.look(now_s)
-        return View(
-            now_s=now_s,
-            ahead_s=self._config.ahead_s,
-            pending=self._pending,
-            free_s=self._timeline.free_s(now_s),
-            open=self._timeline.open_devices(),
-            cost=self._cost,
-            num_devices=self._num_devices,
-        )
+        timeline, ahead_s = self._timeline, self._config.ahead_s
+        free_s, is_open = timeline.free_s(now_s), timeline.open_devices()
+        return View(now_s, ahead_s, self._pending, free_s, is_open, self._cost, self._num_devices)
 
-    def _commit(self, assignment: Assignment, now_s: float) -> list[Chunk]:
-        """Chunks of an assignment: encodings first, the steps, decodings last, those on the block's first device."""
-        batch = [self._requests[request_id] for request_id in assignment.request_ids]
-        first = assignment.devices[:1]
-        chunks = [self._chunk(Stage.ENCODE, (one,), first, now_s) for one in batch if not one.encode_committed]
-        chunks.append(self._chunk(Stage.DENOISE, tuple(batch), assignment.devices, now_s, assignment.num_steps))
+    def _commit(self, assignment: Assignment, now_s: float, chunks: list[Chunk]) -> None:
+        """Add encodings, the steps, and decodings; of these, all but the steps run on the first device."""
+        ids, devices, num_steps = assignment
+        batch = [self._requests[request_id] for request_id in ids]
+        for tracked in batch:
+            self._pending.fly(tracked)
+            if not tracked.encode_committed:
+                chunks.append(self._stage(Stage.ENCODE, tracked, devices[:1], now_s))
+        first_steps = tuple([tracked.committed_steps for tracked in batch])
+        steps = Chunk(self._new_id(), Stage.DENOISE, ids, devices, first_steps, num_steps)
+        moved = False
+        for tracked in batch:
+            moved |= tracked.devices not in ((), devices)
+            tracked.commit(steps)
+        self._timeline.add(steps, self._cost.chunk_s(steps, batch[0].request.size, moved), now_s)
+        chunks.append(steps)
         for tracked in batch:
             if tracked.remaining_steps == 0:
                 self._pending.remove(tracked)
-                chunks.append(self._chunk(Stage.DECODE, (tracked,), first, now_s))
-        return chunks
+                chunks.append(self._stage(Stage.DECODE, tracked, devices[:1], now_s))
 
-    def _chunk(
-        self,
-        stage: Stage,
-        batch: tuple[TrackedRequest, ...],
-        devices: tuple[int, ...],
-        now_s: float,
-        num_steps: int = 0,
-    ) -> Chunk:
-        ids = tuple([tracked.request.request_id for tracked in batch])
-        first_steps = tuple([tracked.committed_steps for tracked in batch]) if stage is Stage.DENOISE else ()
-        chunk = Chunk(self._next_chunk_id, stage, ids, devices, first_steps, num_steps)
-        self._next_chunk_id += 1
-        moved = any(tracked.devices not in ((), devices) for tracked in batch)
-        self._timeline.add(chunk, self._cost.chunk_s(chunk, batch[0].request.size, moved), now_s)
-        for tracked in batch:
-            if stage is not Stage.DECODE:
-                self._pending.fly(tracked)
-            tracked.commit(chunk)
+    def _stage(self, stage: Stage, tracked: TrackedRequest, devices: tuple[int, ...], now_s: float) -> Chunk:
+        """An encoding or decoding, committed."""
+        chunk = Chunk(self._new_id(), stage, (tracked.request.request_id,), devices)
+        tracked.commit(chunk)
+        self._timeline.add(chunk, self._cost.stage_s(stage, tracked.request.size), now_s)
         return chunk
+
+    def _new_id(self) -> int:
+        self._next_chunk_id += 1
+        return self._next_chunk_id - 1
 
     def _next_look_s(self, now_s: float) -> float | None:
         """When to plan: now, if somebody is pending and a device available, or as soon as one is."""
-        if not self._pending:
+        if self._pending.is_empty:
             return None
         self._timeline.predict(now_s)
         first_s = self._timeline.next_free_s()
-        return now_s if first_s <= self._soon_s(now_s) else self._or_wish(first_s, now_s)
+        return now_s if first_s <= now_s + self._soon_s else self._or_wish(first_s, now_s)
 
     def _next_free_s(self, now_s: float) -> float | None:
         """When to plan after a plan: who was free for that one does not count."""
-        if not self._pending:
+        if self._pending.is_empty:
             return None
-        return self._or_wish(self._timeline.next_free_s(self._soon_s(now_s)), now_s)
-
-    def _soon_s(self, now_s: float) -> float:
-        """Devices that are free by then are available."""
-        return now_s + self._config.ahead_s + TOLERANCE_S
+        return self._or_wish(self._timeline.next_free_s(now_s + self._soon_s), now_s)
 
     def _or_wish(self, free_s: float, now_s: float) -> float | None:
         """`ahead_s` before a device is free, or at the policy's wish; None if neither will be."""
-        wish_s = float("inf") if self._wish_s is None else max(self._wish_s, now_s)
-        next_s = min(free_s - self._config.ahead_s, wish_s)
-        return next_s if next_s < float("inf") else None
+        next_s = free_s - self._config.ahead_s
+        if self._wish_s is not None:
+            next_s = min(next_s, max(self._wish_s, now_s))
+        return next_s if next_s < INFINITY else None

@@ -12,8 +12,10 @@ from itertools import compress
 
 from tetriserve.core.chunk import Chunk, Stage
 
+INFINITY = float("inf")
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Flight:
     """A committed chunk that has not ended. `start_s` and `end_s` are predictions; a `void` one will take no time."""
 
@@ -32,7 +34,7 @@ class Timeline:
         self._flights: dict[int, Flight] = {}
         self._queues: tuple[deque[Flight], ...] = tuple(deque() for _ in range(num_devices))
         self._is_open = [True] * num_devices
-        self._device_end_s = [float("-inf")] * num_devices
+        self._device_end_s = [-INFINITY] * num_devices
         self._request_end_s: dict[str, float] = {}
         self._free_s = list(self._device_end_s)
         self._last_flight: dict[str, Flight] = {}
@@ -48,9 +50,11 @@ class Timeline:
         """Commit a chunk that is expected to take `duration_s`."""
         flight = Flight(chunk, duration_s, now_s)
         self._flights[chunk.chunk_id] = flight
+        queues, is_denoise = self._queues, chunk.stage is Stage.DENOISE
         for device in chunk.devices:
-            queue = self._queues[device]
-            self._is_open[device] &= not queue or chunk.stage is not Stage.DENOISE
+            queue = queues[device]
+            if queue and is_denoise:
+                self._is_open[device] = False
             queue.append(flight)
         self._place(flight, now_s)
         heappush(self._by_end, (flight.end_s, chunk.chunk_id))
@@ -61,11 +65,13 @@ class Timeline:
         if flight is None:
             return None
         self._surprised |= finished_s != flight.end_s
+        queues, is_open, ends_s = self._queues, self._is_open, self._device_end_s
         for device in flight.chunk.devices:
-            queue = self._queues[device]
+            queue = queues[device]
             queue.remove(flight)
-            self._is_open[device] = len(queue) < 2 or not _holds_denoise(queue)
-            self._device_end_s[device] = max(self._device_end_s[device], finished_s)
+            if not is_open[device]:
+                is_open[device] = len(queue) < 2 or not _holds_denoise(queue)
+            ends_s[device] = max(ends_s[device], finished_s)
         for request_id in flight.chunk.request_ids:
             self._request_end_s[request_id] = finished_s
             if self._last_flight.get(request_id) is flight:
@@ -117,12 +123,12 @@ class Timeline:
         """When each device is free, never before now."""
         return tuple([end_s if end_s > now_s else now_s for end_s in self._free_s])
 
-    def next_free_s(self, after_s: float = float("-inf")) -> float:
+    def next_free_s(self, after_s: float = -INFINITY) -> float:
         """When the first open device is free of those that are not free by then; infinity if there is none."""
-        times_s = compress(self._free_s, self._is_open)
-        if after_s > float("-inf"):
-            return min([free_s for free_s in times_s if free_s > after_s], default=float("inf"))
-        return min(times_s, default=float("inf"))
+        times_s: Iterable[float] = compress(self._free_s, self._is_open)
+        if after_s > -INFINITY:
+            times_s = [free_s for free_s in times_s if free_s > after_s]
+        return min(times_s, default=INFINITY)
 
     def ready_s(self, request_id: str) -> float:
         """When the last chunk in flight of a request ends."""
@@ -139,17 +145,19 @@ class Timeline:
 
     def _place(self, flight: Flight, now_s: float) -> None:
         """Predict a flight after all that were submitted before it."""
-        chunk, start_s = flight.chunk, flight.submitted_s
+        chunk, free_s, start_s = flight.chunk, self._free_s, flight.submitted_s
         for device in chunk.devices:
-            start_s = max(start_s, self._free_s[device])
+            start_s = max(start_s, free_s[device])
         for request_id in chunk.request_ids:
             last = self._last_flight.get(request_id)
-            start_s = max(start_s, last.end_s if last else self._request_end_s.get(request_id, start_s))
+            ready_s = last.end_s if last is not None else self._request_end_s.get(request_id, start_s)
+            start_s = max(start_s, ready_s)
             self._last_flight[request_id] = flight
+        end_s = start_s + flight.duration_s
         flight.start_s = start_s
-        flight.end_s = max(start_s + flight.duration_s, now_s)
+        flight.end_s = end_s = end_s if end_s > now_s else now_s
         for device in chunk.devices:
-            self._free_s[device] = flight.end_s
+            free_s[device] = end_s
 
 
 def _holds_denoise(queue: deque[Flight]) -> bool:

@@ -60,11 +60,12 @@ class TrackedRequest:
         """A chunk of it ended. The steps count unless the request has failed."""
         self._view = None
         self.in_flight -= 1
-        self.gpu_seconds += (finished_s - started_s) * chunk.degree / len(chunk.request_ids)
+        degree = len(chunk.devices)
+        self.gpu_seconds += (finished_s - started_s) * degree / len(chunk.request_ids)
         if self.started_s is None:
             self.started_s = started_s
         if chunk.stage is Stage.DENOISE and self.error is None:
-            self.degrees.extend([chunk.degree] * chunk.num_steps)
+            self.degrees.extend([degree] * chunk.num_steps)
 
     def restart(self) -> None:
         """Everything made so far is gone; a prompt and a seed are enough to begin again."""
@@ -89,15 +90,16 @@ class TrackedRequest:
         )
 
     def _make_view(self, ready_s: float) -> RequestView:
+        request = self.request
         return RequestView(
-            request_id=self.request.request_id,
-            size=self.request.size,
-            arrival_s=self.request.arrival_s,
-            deadline_s=self.request.deadline_s,
-            remaining_steps=self.remaining_steps,
-            ready_s=ready_s,
-            last_devices=self.devices,
-            encode_s=0.0 if self.encode_committed else self.encode_s,
-            decode_s=self.decode_s,
-            weight=self.request.weight,
+            request.request_id,
+            request.size,
+            request.arrival_s,
+            request.deadline_s,
+            self.remaining_steps,
+            ready_s,
+            self.devices,
+            0.0 if self.encode_committed else self.encode_s,
+            self.decode_s,
+            request.weight,
         )

@@ -1,8 +1,6 @@
 """What a policy sees and what it answers. A policy is a pure function of both; nothing here can be changed by it."""
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
@@ -11,8 +9,7 @@ TOLERANCE_S = 1e-6
 """Times closer than this are the same instant: sums of floating-point seconds may differ in the last digits."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestView:
+class RequestView(NamedTuple):
     """A request that has steps nobody has committed to yet.
 
     `remaining_steps` counts those. `ready_s` is when its committed chunks are predicted to end (its arrival, if
@@ -44,6 +41,11 @@ class Pending(Protocol):
         """How many wait, with nothing in flight, and can still be on time at full speed."""
         ...
 
+    @property
+    def num_changes(self) -> int:
+        """Grows whenever somebody joins them, or leaves them."""
+        ...
+
     def requests(self) -> tuple[RequestView, ...]:
         """All, in order of arrival."""
         ...
@@ -65,8 +67,7 @@ class Pending(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """The state of the world at `now_s`.
 
     `free_s[d]` is when device d is predicted to have ended all that is committed to it (never before now). `open[d]`
@@ -81,9 +82,9 @@ class View:
     cost: CostModel
     num_devices: int
 
-    @cached_property
+    @property
     def requests(self) -> tuple[RequestView, ...]:
-        """All pending requests in order of arrival."""
+        """All pending requests in order of arrival, made anew each time."""
         return self.pending.requests()
 
     def available(self, by_s: float | None = None) -> tuple[int, ...]:
@@ -92,8 +93,7 @@ class View:
         return tuple([d for d, free_s in enumerate(self.free_s) if free_s <= limit_s and self.open[d]])
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """`num_steps` steps of a request (or of a batch of equal size) on an aligned block of devices."""
 
     request_ids: tuple[str, ...]
@@ -101,8 +101,7 @@ class Assignment:
     num_steps: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What to commit now. `wake_s` asks to be called again at that time, beyond what events cause anyway."""
 
     assignments: tuple[Assignment, ...] = ()

@@ -14,6 +14,9 @@ from tetriserve.scheduler.view import TOLERANCE_S, RequestView
 SLOT_S = 0.1
 """A decision looks at the slot of its time one by one; at later ones not at all, and earlier ones are empty."""
 
+FEW = 64
+"""From so many on, those that become late at once leave the order of deadlines together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -65,14 +68,19 @@ class TimingWheel:
     def turn(self, now_s: float) -> None:
         """Up to now; who can't be on time any more becomes late."""
         here = floor(now_s / SLOT_S)
+        if not self._waiting:
+            self._at = here
+            return
+        late: list[Waiting] = []
         for number in self._passed(here):
-            for waiting in self._slots.pop(number, {}).values():
-                self._add_late(waiting)
+            late += self._slots.pop(number, {}).values()
         self._at = here
         slot = self._slots.get(here, {})
         for waiting in [one for one in slot.values() if one.is_late(now_s)]:
             del slot[waiting.view.request_id]
-            self._add_late(waiting)
+            late.append(waiting)
+        if late:
+            self._make_late(late)
 
     def first(self, count: int) -> list[RequestView]:
         """Those due first of those that can be on time."""
@@ -92,9 +100,16 @@ class TimingWheel:
         """Of the last time to start; if that has passed, the slot that is looked at next."""
         return max(self._at, floor((waiting.due_s + TOLERANCE_S - waiting.left_s) / SLOT_S))
 
-    def _add_late(self, waiting: Waiting) -> None:
-        _delete(self._on_time, (waiting.due_s, waiting.view.request_id))
-        insort(self._late, (waiting.left_s, waiting.view.request_id))
+    def _make_late(self, late: list[Waiting]) -> None:
+        """Few one by one, many in one pass: each is found by bisection, but moves all that come after it."""
+        self._late += [(one.left_s, one.view.request_id) for one in late]
+        self._late.sort()
+        if len(late) < FEW:
+            for one in late:
+                _delete(self._on_time, (one.due_s, one.view.request_id))
+        else:
+            gone = {one.view.request_id for one in late}
+            self._on_time = [entry for entry in self._on_time if entry[1] not in gone]
 
 
 def _delete(ordered: list[tuple[float, str]], entry: tuple[float, str]) -> None:

@@ -31,8 +31,9 @@ class VirtualClock:
 
     def call_at(self, at_s: float, rank: int, call: Callable[[], None]) -> None:
         """Call at `at_s`, or now if that has passed."""
-        heapq.heappush(self._calls, (max(at_s, self._now_s), rank, self._sequence, call))
-        self._sequence += 1
+        sequence = self._sequence
+        self._sequence = sequence + 1
+        heapq.heappush(self._calls, (at_s if at_s > self._now_s else self._now_s, rank, sequence, call))
 
     def run(self) -> None:
         """Make all calls, those that they add included, until none is left."""

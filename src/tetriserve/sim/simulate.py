@@ -1,12 +1,13 @@
 """One workload, one policy, one seed: the whole life of a server in virtual time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
+from typing import NamedTuple
 
 from tetriserve.core.chunk import Chunk
-from tetriserve.core.commands import Cancel, Complete, Submit, WakeAt
+from tetriserve.core.commands import Command, Complete, Submit, WakeAt
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError
 from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkFailed, Event, Tick
 from tetriserve.core.outcome import CANCELLED, Outcome
@@ -18,6 +19,8 @@ from tetriserve.scheduler.scheduler import Scheduler
 from tetriserve.sim.clock import VirtualClock
 from tetriserve.sim.executor import Faults, SimulatedExecutor
 from tetriserve.sim.failures import schedule_failures
+
+TICK = Tick()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,7 @@ class SimulationConfig:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}, must be at least 0")
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutedChunk:
+class ExecutedChunk(NamedTuple):
     """A chunk and the virtual time it took."""
 
     chunk: Chunk
@@ -161,31 +163,35 @@ class Simulation:
             chunk = self._submitted.pop(event.chunk_id)
             if not (isinstance(event, ChunkFailed) and event.code == CANCELLED):
                 self._chunks.append(ExecutedChunk(chunk, event.started_s, event.finished_s))
-        begin = perf_counter()
-        commands = self._scheduler.on(event, self.clock.now_s())
-        if isinstance(event, Tick):
-            self._decision_ms.append((perf_counter() - begin) * 1e3)
+        self._carry_out(self._scheduler.on(event, self.clock.now_s()))
+
+    def _carry_out(self, commands: Iterable[Command]) -> None:
         for command in commands:
-            match command:
-                case Submit(chunks):
-                    self._submit(chunks)
-                case WakeAt(at_s):
-                    self._wake_s = at_s
-                    self.clock.call_at(at_s, Tick.rank, partial(self._tick, at_s))
-                case Cancel(request_id):
-                    self.executor.cancel(request_id)
-                case Complete(outcome):
-                    self.executor.release(outcome.request.request_id)
-                    self._outcomes.append(outcome)
-                    if self._on_complete is not None:
-                        self._on_complete(len(self._outcomes))
+            if isinstance(command, WakeAt):
+                self._wake_s = command.at_s
+                self.clock.call_at(command.at_s, Tick.rank, partial(self._tick, command.at_s))
+            elif isinstance(command, Submit):
+                self._submit(command.chunks)
+            elif isinstance(command, Complete):
+                self.executor.release(command.outcome.request.request_id)
+                self._outcomes.append(command.outcome)
+                if self._on_complete is not None:
+                    self._on_complete(len(self._outcomes))
+            else:
+                self.executor.cancel(command.request_id)
 
     def _submit(self, chunks: tuple[Chunk, ...]) -> None:
-        self._submitted.update((chunk.chunk_id, chunk) for chunk in chunks)
-        self.executor.submit([(chunk, tuple([self._requests[id_] for id_ in chunk.request_ids])) for chunk in chunks])
+        work = []
+        for chunk in chunks:
+            self._submitted[chunk.chunk_id] = chunk
+            work.append((chunk, tuple([self._requests[id_] for id_ in chunk.request_ids])))
+        self.executor.submit(work)
 
     def _tick(self, at_s: float) -> None:
         """Tick, unless a later WakeAt replaced the one that asked for this."""
         if self._wake_s == at_s:
             self._wake_s = None
-            self._on(Tick())
+            begin = perf_counter()
+            commands = self._scheduler.on(TICK, self.clock.now_s())
+            self._decision_ms.append((perf_counter() - begin) * 1e3)
+            self._carry_out(commands)

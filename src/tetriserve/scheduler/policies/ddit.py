@@ -6,6 +6,7 @@ that of the done steps at the best degree, for running and waiting requests alik
 since every policy of ours decodes on one device; the best degree is the largest with an efficiency of a half.
 """
 
+from collections.abc import Mapping
 from functools import cache, partial
 
 from tetriserve.cost.model import CostModel
@@ -28,15 +29,16 @@ def plan_ddit(view: View, memory: Totals | None, curve_of: CurveOf) -> tuple[Pla
     """Running requests keep what they have; free devices start and promote the most starved."""
     known = memory or {}
     totals = {one.request_id: known.get(one.request_id, one.remaining_steps) for one in view.requests}
-    limits = usable(view.available(), view.num_devices)
-    candidates = startable(view, curve_of)
+    available = view.available()
+    limits = usable(available, view.num_devices)
+    candidates = startable(view, available, curve_of)
     degrees: dict[str, int] = {}
     for one in candidates:
         if one.request.last_devices:
             give(one, len(one.request.last_devices), degrees, limits)
     for one in sorted(candidates, key=lambda one: (-_starved_s(one, totals, view.now_s), one.request.request_id)):
         _promote(one, degrees, limits)
-    return Plan(short_chunks(view, candidates, degrees)), totals
+    return Plan(short_chunks(view, available, candidates, degrees)), totals
 
 
 def _starved_s(candidate: Candidate, totals: Totals, now_s: float) -> float:
@@ -46,7 +48,7 @@ def _starved_s(candidate: Candidate, totals: Totals, now_s: float) -> float:
     return now_s - request.arrival_s - done * curve.step_s[efficient_degree(curve)]
 
 
-def _promote(candidate: Candidate, degrees: dict[str, int], limits: dict[int, int]) -> None:
+def _promote(candidate: Candidate, degrees: dict[str, int], limits: Mapping[int, int]) -> None:
     """Start it, or double its degree while there is room, up to the best degree."""
     id_, best = candidate.request.request_id, efficient_degree(candidate.curve)
     if id_ not in degrees:

@@ -22,8 +22,9 @@ def edf(cost: CostModel, num_devices: int) -> Policy:
 
 def plan_edf(view: View, memory: None, curve_of: CurveOf) -> tuple[Plan, None]:
     """Who is due first comes first."""
-    limits = usable(view.available(), view.num_devices)
-    candidates = sorted(startable(view, curve_of), key=lambda one: (one.due_s, one.request.request_id))
+    available = view.available()
+    limits = usable(available, view.num_devices)
+    candidates = sorted(startable(view, available, curve_of), key=lambda one: (one.due_s, one.request.request_id))
     on_time = [one for one in candidates if not one.is_late]
     late = [one for one in candidates if one.is_late]
     degrees: dict[str, int] = {}
@@ -32,7 +33,7 @@ def plan_edf(view: View, memory: None, curve_of: CurveOf) -> tuple[Plan, None]:
     elastic.start_on_one(late, degrees, limits)
     for group in (on_time, late):
         elastic.scale_up(group, degrees, limits)
-    return Plan(short_chunks(view, candidates, degrees)), memory
+    return Plan(short_chunks(view, available, candidates, degrees)), memory
 
 
 def _needed(candidate: Candidate) -> int:

@@ -25,8 +25,9 @@ def genserve(cost: CostModel, num_devices: int) -> Policy:
 
 def plan_genserve(view: View, memory: None, curve_of: CurveOf) -> tuple[Plan, None]:
     """Divide the free devices among those on time, least slack first; what is left is elastic."""
-    limits = usable(view.available(), view.num_devices)
-    candidates = sorted(startable(view, curve_of), key=lambda one: (one.slack_s, one.request.request_id))
+    available = view.available()
+    limits = usable(available, view.num_devices)
+    candidates = sorted(startable(view, available, curve_of), key=lambda one: (one.slack_s, one.request.request_id))
     if not limits or not candidates:
         return Plan(), memory
     on_time = [one for one in candidates if not one.is_late]
@@ -38,7 +39,7 @@ def plan_genserve(view: View, memory: None, curve_of: CurveOf) -> tuple[Plan, No
     elastic.start_on_one((*on_time, *late), degrees, limits)
     for group in (on_time, late):
         elastic.scale_up(group, degrees, limits)
-    return Plan(short_chunks(view, candidates, degrees)), memory
+    return Plan(short_chunks(view, available, candidates, degrees)), memory
 
 
 def _options(candidate: Candidate, largest_block: int) -> tuple[Option, ...]:

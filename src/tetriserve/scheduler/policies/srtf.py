@@ -22,13 +22,14 @@ def srtf(cost: CostModel, num_devices: int) -> Policy:
 
 def plan_srtf(view: View, memory: None, curve_of: CurveOf) -> tuple[Plan, None]:
     """Who would be done first comes first."""
-    limits = usable(view.available(), view.num_devices)
-    candidates = sorted(startable(view, curve_of), key=lambda one: (_left_s(one), one.request.request_id))
+    available = view.available()
+    limits = usable(available, view.num_devices)
+    candidates = sorted(startable(view, available, curve_of), key=lambda one: (_left_s(one), one.request.request_id))
     degrees: dict[str, int] = {}
     for one in candidates:
         give(one, efficient_degree(one.curve), degrees, limits)
     elastic.scale_up(candidates, degrees, limits)
-    return Plan(short_chunks(view, candidates, degrees)), memory
+    return Plan(short_chunks(view, available, candidates, degrees)), memory
 
 
 def _left_s(candidate: Candidate) -> float:

@@ -1,6 +1,6 @@
 """What the event-driven baselines share: who can start now, and chunks so short that the next plan comes soon."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tetriserve.core.size import Size
 from tetriserve.scheduler.policies.tetriserve.allocation import StepCurve
@@ -18,9 +18,9 @@ EFFICIENCY = 0.5
 CurveOf = Callable[[Size], StepCurve]
 
 
-def startable(view: View, curve_of: CurveOf) -> list[Candidate]:
+def startable(view: View, available: Sequence[int], curve_of: CurveOf) -> list[Candidate]:
     """Requests with nothing in flight, as of the time at which all available devices are free."""
-    start_s = max([view.free_s[device] for device in view.available()], default=view.now_s)
+    start_s = max([view.free_s[device] for device in available], default=view.now_s)
     latest_s = view.now_s + view.ahead_s + TOLERANCE_S
     return [Candidate.of(one, curve_of(one.size), start_s) for one in view.requests if one.ready_s <= latest_s]
 
@@ -37,18 +37,19 @@ def efficient_degree(curve: StepCurve) -> int:
 
 def give(candidate: Candidate, degree: int, degrees: dict[str, int], limits: Mapping[int, int]) -> None:
     """Enter `degree` for the candidate, or the largest smaller one there is room for."""
-    profiled = [known for known in sorted(candidate.curve.step_s, reverse=True) if known <= degree]
-    for smaller in profiled:
-        if fits((*degrees.values(), smaller), limits):
+    for smaller, _ in reversed(candidate.curve.ladder):
+        if smaller <= degree and fits((*degrees.values(), smaller), limits):
             degrees[candidate.request.request_id] = smaller
             return
 
 
-def short_chunks(view: View, candidates: Iterable[Candidate], degrees: Mapping[str, int]) -> tuple[Assignment, ...]:
+def short_chunks(
+    view: View, available: Sequence[int], candidates: Iterable[Candidate], degrees: Mapping[str, int]
+) -> tuple[Assignment, ...]:
     """A block and a chunk of about `QUANTUM_S` for every request that has a degree."""
     chosen = {one.request.request_id: one for one in candidates if one.request.request_id in degrees}
     demands = [Demand(id_, degrees[id_], one.request.last_devices) for id_, one in chosen.items()]
-    blocks = place(demands, view.available(), view.num_devices)
+    blocks = place(demands, available, view.num_devices)
     return tuple(Assignment((id_,), blocks[id_], _num_steps(one, degrees[id_])) for id_, one in sorted(chosen.items()))
 
 

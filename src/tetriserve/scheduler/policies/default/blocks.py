@@ -46,7 +46,8 @@ class Board:
 
     def start_of(self, block: Block) -> float:
         """When an idle block is free."""
-        return max([self.view.free_s[device] for device in block])
+        free_s = self.view.free_s
+        return free_s[block[0]] if len(block) == 1 else max([free_s[device] for device in block])
 
 
 def place(board: Board, jobs: Sequence[Job], degrees: Mapping[str, int], room: set[int]) -> dict[str, Block]:
@@ -63,12 +64,17 @@ def place(board: Board, jobs: Sequence[Job], degrees: Mapping[str, int], room: s
             blocks = board.blocks(degree, room) if degree in job.curve.step_s else []
             degree //= 2
         if blocks:
-            placed[job.key] = block = max(blocks, key=lambda block: _fitness(board, job, block))
+            placed[job.key] = block = _fittest(board, job, blocks)
             room = room.difference(block)
     return placed
 
 
-def _fitness(board: Board, job: Job, block: Block) -> tuple[float, float, int]:
+def _fittest(board: Board, job: Job, blocks: Sequence[Block]) -> Block:
     """A running job stays; a waiting one starts early. Then the place where it was."""
-    shared = len(set(job.last_devices).intersection(block))
-    return (shared if job.in_flight else 0, -board.start_of(block), shared)
+    last = frozenset(job.last_devices)
+
+    def fitness(block: Block) -> tuple[float, float, int]:
+        shared = len(last.intersection(block))
+        return (shared if job.in_flight else 0, -board.start_of(block), shared)
+
+    return max(blocks, key=fitness) if len(blocks) > 1 else blocks[0]

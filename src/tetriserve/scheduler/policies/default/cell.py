@@ -1,6 +1,6 @@
 """The plan of one cell: serve the best set of those due first, then let the others use what is idle."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -9,6 +9,7 @@ from tetriserve.core.size import Size
 from tetriserve.scheduler.config import DefaultConfig
 from tetriserve.scheduler.policies.default.batching import Choice, with_batches
 from tetriserve.scheduler.policies.default.blocks import Block, Board, place
+from tetriserve.scheduler.policies.default.course import Course
 from tetriserve.scheduler.policies.default.forecast import Forecast, Releases
 from tetriserve.scheduler.policies.default.job import Job
 from tetriserve.scheduler.policies.default.selection import select
@@ -52,31 +53,40 @@ class Queue:
             self.late.pop(id_, None)
 
 
-def plan_cell(board: Board, queue: Queue, running: Sequence[RequestView], rules: Rules) -> list[Assignment]:
-    """What to start on the idle devices of a cell; takes whom it plans with off the queue."""
+def plan_cell(
+    board: Board, queue: Queue, running: Sequence[RequestView], rules: Rules
+) -> tuple[list[Assignment], Course]:
+    """What to start on the idle devices of a cell, and how to go on; takes whom it plans with off the queue."""
     room, releases = _capacity(board, rules.config.window_s)
     jobs = _look_at(board, queue, running, rules)
     jobs, chosen = _choose(jobs, board, queue, rules, partial(select, num_free=len(room), releases=releases))
     blocks = place(board, jobs, chosen.degrees, room)
     served = [job for job in jobs if job.key in blocks]
-    assignments = _start(board, served, blocks, rules)
-    queue.remove(id_ for assignment in assignments for id_ in assignment.request_ids)
-    held = [one for job in served for one in job.members if one.request_id in queue.on_time]
-    queue.remove(one.request_id for one in held)
-    return assignments + _use_idle(board, held, queue, rules)
+    queue.remove([id_ for job in served for id_ in job.ids])
+    chunk_s = rules.config.chunk_s if queue.on_time or queue.late else rules.config.calm_chunk_s
+    turns = [_turn(job, blocks[job.key], chunk_s) for job in served]
+    assignments, held = _start(board, served, turns)
+    fills = _use_idle(board, held, queue, rules)
+    turns += [fill for fill in fills if board.reserved_s.keys().isdisjoint(fill.devices)]
+    unused = () if held or queue.on_time or queue.late else board.idle.difference(board.reserved_s)
+    return assignments + fills, Course.of(board.view.now_s + chosen.until_s, turns, unused)
 
 
 def _use_idle(board: Board, held: list[RequestView], queue: Queue, rules: Rules) -> list[Assignment]:
     """Who waits for a block goes first, then those on time, then the late."""
+    if not board.idle:
+        return []
     count = rules.config.num_ahead
-    others = [*held, *queue.first(count), *queue.first_late(count)] if board.idle else []
+    late = queue.first_late(count)
+    others = [*held, *queue.first(count), *late]
     assignments: list[Assignment] = []
     for index, one in enumerate(others):
         if not board.idle:
             break
         share = max(1, len(board.idle) // (len(others) - index))
-        assignments += _fill(board, _job((one,), board, rules), share, rules)
-    queue.remove(assignment.request_ids[0] for assignment in assignments)
+        efficiency = rules.config.late_efficiency if index >= len(others) - len(late) else 0.0
+        assignments += _fill(board, one, share, efficiency, rules)
+    queue.remove([assignment.request_ids[0] for assignment in assignments])
     return assignments
 
 
@@ -115,41 +125,55 @@ def _job(members: tuple[RequestView, ...], board: Board, rules: Rules, window_s:
     return Job.of(members, curve, board.view.now_s, board.ready_by_s, window_s)
 
 
-def _start(board: Board, jobs: Sequence[Job], blocks: Mapping[str, Block], rules: Rules) -> list[Assignment]:
-    """Start whose block is free; the blocks of the others are kept for them."""
-    assignments = []
-    for job in jobs:
-        block = blocks[job.key]
+def _start(
+    board: Board, jobs: Sequence[Job], turns: Sequence[Assignment]
+) -> tuple[list[Assignment], list[RequestView]]:
+    """Start whose block is free; the blocks of the others are kept for them. Returns the ready ones of these, too."""
+    assignments: list[Assignment] = []
+    held: list[RequestView] = []
+    for job, turn in zip(jobs, turns, strict=True):
+        block = turn.devices
         start_s = board.start_s(job, block)
         if start_s <= board.ready_by_s and board.idle.issuperset(block):
-            fitting = int(rules.config.chunk_s / job.curve.step_s[len(block)] + TOLERANCE_S)
-            assignments.append(_assign(board, job, block, fitting))
+            assignments.append(_assign(board, job, block, turn.num_steps))
         else:
             board.reserve(block, start_s)
-    return assignments
+            held += [one for one in job.members if one.ready_s <= board.ready_by_s]
+    return assignments, held
+
+
+def _turn(job: Job, block: Block, chunk_s: float) -> Assignment:
+    """A chunk of the job on the block, however many steps are left."""
+    fitting = int(chunk_s / job.curve.step_s[len(block)] + TOLERANCE_S)
+    return Assignment(job.ids, block, max(1, fitting))
 
 
 def _assign(board: Board, job: Job, block: Block, num_steps: int) -> Assignment:
     board.idle.difference_update(block)
-    least = min([one.remaining_steps for one in job.members])
-    return Assignment(job.ids, block, min(least, max(1, num_steps)))
+    return Assignment(job.ids, block, min([num_steps, *(one.remaining_steps for one in job.members)]))
 
 
-def _fill(board: Board, job: Job, share: int, rules: Rules) -> list[Assignment]:
+def _fill(board: Board, one: RequestView, share: int, efficiency: float, rules: Rules) -> list[Assignment]:
     """The idle block of the fastest step, for steps that are over when somebody else needs it.
 
-    Blocks are no larger than the job's share of what is idle, unless its steps are too long there: devices that
-    can't be taken back for long are not idle, they are gone.
+    Blocks are no larger than the share of what is idle, and devices do at least `efficiency` of the steps that they
+    would do one by one, unless steps are too long on such blocks: devices that can't be taken back for long are not
+    idle, they are gone.
     """
-    config, encode_s = rules.config, sum([one.encode_s for one in job.members])
-    longest_s = max(config.idle_step_s, job.curve.fastest_s)
-    short = [(degree, step_s) for degree, step_s in job.ladder if step_s <= longest_s]
-    most = max(share, short[0][0])
-    for degree, step_s in sorted(short, key=lambda step: step[1]):
-        if degree > most:
-            continue
-        for block in sorted(board.blocks(degree, board.idle), key=lambda block: -len({*block} & {*job.last_devices})):
-            room_s = board.room_s(block) + config.slip_s - encode_s
+    curve, config, last = rules.curve_of(one.size, 1), rules.config, frozenset(one.last_devices)
+    for degree, step_s in _widths(curve, share, efficiency, config.idle_step_s):
+        for block in sorted(board.blocks(degree, board.idle), key=lambda block: -len(last.intersection(block))):
+            room_s = board.room_s(block) + config.slip_s - one.encode_s
             if room_s >= step_s:
-                return [_assign(board, job, block, int(min(config.chunk_s, room_s) / step_s + TOLERANCE_S))]
+                num_steps = max(1, int(min(config.chunk_s, room_s) / step_s + TOLERANCE_S))
+                board.idle.difference_update(block)
+                return [Assignment((one.request_id,), block, min(num_steps, one.remaining_steps))]
     return []
+
+
+def _widths(curve: StepCurve, share: int, efficiency: float, idle_step_s: float) -> list[tuple[int, float]]:
+    """Degrees and their step times, the fastest first."""
+    longest_s, least_gpu_s = max(idle_step_s, curve.fastest_s), curve.hull[-1][1]
+    short = [(step_s, degree) for degree, step_s in curve.ladder if step_s <= longest_s]
+    fitting = [one for one in short if one[1] <= share and efficiency * one[1] * one[0] <= least_gpu_s]
+    return [(degree, step_s) for step_s, degree in sorted(fitting or short[:1])]

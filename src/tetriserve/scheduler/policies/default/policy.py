@@ -5,7 +5,7 @@ is one cell. See docs/policies.md for the reasons and for what was tried.
 """
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -14,6 +14,7 @@ from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.config import DefaultConfig
 from tetriserve.scheduler.policies.default.blocks import Board
 from tetriserve.scheduler.policies.default.cell import Queue, Rules, plan_cell
+from tetriserve.scheduler.policies.default.course import Course
 from tetriserve.scheduler.policies.tetriserve.allocation import StepCurve
 from tetriserve.scheduler.view import TOLERANCE_S, Assignment, Plan, Policy, RequestView, View
 
@@ -39,26 +40,55 @@ def default(cost: CostModel, num_devices: int, config: DefaultConfig) -> Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """Cells that the last decision left for this one: `num_left` of them, from `cell` on."""
+class Memory:
+    """How cells go on while the pending are those of the last decision, and which cells that one left for this one:
+    `num_left` of them, from `cell` on."""
 
-    cell: int
-    num_left: int
+    num_changes: int
+    courses: Mapping[int, Course]
+    cell: int = 0
+    num_left: int = 0
 
 
-def plan_default(view: View, memory: Pass | None, rules: Rules) -> tuple[Plan, Pass | None]:
+def plan_default(view: View, memory: Memory | None, rules: Rules) -> tuple[Plan, Memory | None]:
     """Plan every cell that has a free device; of many, some now and the others in decisions that follow at once."""
     free = frozenset(view.available())
-    cells = [index for index, cell in enumerate(rules.cells) if not free.isdisjoint(cell)]
-    if not cells:
-        return Plan(), None
-    if memory:
-        cells = [
-            *(index for index in cells if index >= memory.cell),
-            *(index for index in cells if index < memory.cell),
-        ]
-        cells = cells[: max(1, memory.num_left)]
-    now, later = cells[:CELLS_AT_ONCE], cells[CELLS_AT_ONCE:]
+    num_changes = view.pending.num_changes
+    courses = memory.courses if memory and memory.num_changes == num_changes else {}
+    assignments: list[Assignment] = []
+    boards: list[tuple[int, Board]] = []
+    for index, cell in enumerate(rules.cells):
+        idle = free.intersection(cell)
+        if idle:
+            course = courses.get(index)
+            turns = course.next_turns(view, idle) if course else None
+            if turns is None:
+                boards.append((index, Board(view, cell, set(idle))))
+            else:
+                assignments += turns
+    if not boards:
+        return Plan(tuple(assignments)), memory if memory and not memory.num_left else Memory(num_changes, courses)
+    if memory and memory.num_left:
+        boards = _from(memory.cell, boards)[: memory.num_left]
+    now, later = boards[:CELLS_AT_ONCE], boards[CELLS_AT_ONCE:]
+    busy, courses = [id_ for assignment in assignments for id_ in assignment.request_ids], dict(courses)
+    for index, found, course in _plan_cells(now, busy, view, rules):
+        assignments += found
+        courses[index] = course
+    if not later:
+        return Plan(tuple(assignments)), Memory(num_changes, courses)
+    return Plan(tuple(assignments), view.now_s), Memory(num_changes, courses, later[0][0], len(later))
+
+
+def _from(cell: int, boards: Sequence[tuple[int, Board]]) -> list[tuple[int, Board]]:
+    """In order, beginning with a cell."""
+    return [*(one for one in boards if one[0] >= cell), *(one for one in boards if one[0] < cell)]
+
+
+def _plan_cells(
+    boards: Sequence[tuple[int, Board]], busy: Sequence[str], view: View, rules: Rules
+) -> Iterator[tuple[int, list[Assignment], Course]]:
+    """What to start in these cells, and how they go on; nothing for those who are busy elsewhere."""
     ready_by_s = view.now_s + view.ahead_s + TOLERANCE_S
     running: dict[int, list[RequestView]] = {}
     ready: list[RequestView] = []
@@ -67,14 +97,10 @@ def plan_default(view: View, memory: Pass | None, rules: Rules) -> tuple[Plan, P
             running.setdefault(one.last_devices[0] // len(rules.cells[0]), []).append(one)
         else:
             ready.append(one)
-    queue = _queue(ready, view, rules, len(now))
-    assignments: list[Assignment] = []
-    for index in now:
-        cell = rules.cells[index]
-        assignments += plan_cell(Board(view, cell, set(free.intersection(cell))), queue, running.get(index, ()), rules)
-    if not later:
-        return Plan(tuple(assignments)), None
-    return Plan(tuple(assignments), view.now_s), Pass(later[0], len(later))
+    queue = _queue(ready, view, rules, len(boards))
+    queue.remove(busy)
+    for index, board in boards:
+        yield index, *plan_cell(board, queue, running.get(index, ()), rules)
 
 
 def _queue(ready: Sequence[RequestView], view: View, rules: Rules, num_boards: int) -> Queue:

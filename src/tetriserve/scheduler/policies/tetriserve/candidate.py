@@ -1,6 +1,7 @@
 """A request as a round sees it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tetriserve.scheduler.policies.tetriserve.allocation import Share, StepCurve, allocate
 from tetriserve.scheduler.view import TOLERANCE_S, RequestView
@@ -14,8 +15,7 @@ class Round:
     end_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A request that could run in the round. `begin_s` is when its first step can start: after its encoding.
 
     `due_s` is when its last step must end: the deadline less the decoding.

@@ -35,15 +35,16 @@ def start_on_one(candidates: Sequence[Candidate], degrees: Degrees, limits: Mapp
 def scale_up(candidates: Sequence[Candidate], degrees: Degrees, limits: Mapping[int, int]) -> None:
     """Double degrees while there is room, each time that of the request that gains most. Ties go to the first."""
     while True:
-        gains = [
-            (_gain_s(candidate, degrees[candidate.request.request_id]), candidate)
-            for candidate in candidates
-            if _can_double(candidate.request.request_id, degrees, limits)
-        ]
-        gain_s, winner = max(gains, key=lambda gain: gain[0], default=(0.0, None))
-        if winner is None or gain_s <= 0:
+        most_s, winner = 0.0, None
+        for candidate in candidates:
+            id_ = candidate.request.request_id
+            if id_ in degrees:
+                gain_s = _gain_s(candidate, degrees[id_])
+                if gain_s > most_s and _can_double(id_, degrees, limits):
+                    most_s, winner = gain_s, id_
+        if winner is None:
             return
-        degrees[winner.request.request_id] *= 2
+        degrees[winner] *= 2
 
 
 def _gain_s(candidate: Candidate, degree: int) -> float:
@@ -53,7 +54,5 @@ def _gain_s(candidate: Candidate, degree: int) -> float:
 
 
 def _can_double(request_id: str, degrees: Degrees, limits: Mapping[int, int]) -> bool:
-    """Whether the request has a block and there is room for one twice as large in its stead."""
-    if request_id not in degrees:
-        return False
+    """Whether there is room for a block twice as large in the stead of the request's."""
     return fits([degree * (1 + (id_ == request_id)) for id_, degree in degrees.items()], limits)

@@ -5,13 +5,12 @@ smaller ones, so keeping a place never costs another request its own.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tetriserve.core.blocks import aligned_blocks
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """A request that needs a block of `degree`; `last` is where it was."""
 
     request_id: str

@@ -125,7 +125,7 @@ def _by_hope(candidates: list[Candidate]) -> tuple[list[Candidate], list[Candida
     return [one for one in candidates if not one.is_late], [one for one in candidates if one.is_late]
 
 
-def _crowded(on_time: Sequence[Candidate], degrees: Degrees, limits: dict[int, int], end_s: float) -> bool:
+def _crowded(on_time: Sequence[Candidate], degrees: Degrees, limits: Mapping[int, int], end_s: float) -> bool:
     """Whether somebody on time has to wait for the next round."""
     trial = dict(degrees)
     elastic.start_waiting(on_time, trial, limits, end_s)
@@ -133,7 +133,7 @@ def _crowded(on_time: Sequence[Candidate], degrees: Degrees, limits: dict[int, i
 
 
 def _use_idle(
-    on_time: Sequence[Candidate], late: Sequence[Candidate], degrees: Degrees, limits: dict[int, int], end_s: float
+    on_time: Sequence[Candidate], late: Sequence[Candidate], degrees: Degrees, limits: Mapping[int, int], end_s: float
 ) -> None:
     """All that on-time requests can use is theirs; late ones share the rest."""
     for candidates in (on_time, late):
