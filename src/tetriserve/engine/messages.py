@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
+from tetriserve.models.config import AS_IT_IS, LoadingConfig
 
 # --- parent -> worker ------------------------------------------------------------------------------------------------
 
@@ -24,6 +25,7 @@ class Setup(Struct, frozen=True, tag=True):
     num_threads: int
     rendezvous: str
     cells: tuple[tuple[Size, int], ...] = ()
+    loading: LoadingConfig = AS_IT_IS
 
 
 class Encode(Struct, frozen=True, tag=True):

@@ -78,7 +78,9 @@ def _start(setup: Setup, connection: Connection, cancelled: set[str]) -> Runner 
         device = torch.device(setup.devices[setup.rank])
         _configure(device, setup.num_threads, setup.dtype)
         dtype = torch.bfloat16 if setup.dtype == "fp8" else getattr(torch, setup.dtype)
-        model = load_model(Path(setup.model_dir), device, dtype, lambda text: _tell(connection, Progress(text)))
+        model = load_model(
+            Path(setup.model_dir), device, dtype, lambda text: _tell(connection, Progress(text)), setup.loading
+        )
         if setup.dtype == "fp8":
             model.use_8_bits()
         _tell(connection, Progress("joining the other workers"))

@@ -36,7 +36,7 @@ async def workers(config: ServingConfig, progress: Progress) -> AsyncIterator[tu
     """Worker processes with the model loaded, and the mailbox of their events."""
     mailbox = Mailbox(asyncio.get_running_loop())
     sizes = config.sizes_for(read_card(config.model_dir))
-    engine = EngineConfig(config.model_dir, config.devices, config.dtype, sizes)
+    engine = EngineConfig(config.model_dir, config.devices, config.dtype, sizes, config.loading)
     executor = ProcessExecutor(engine, mailbox.post, lambda text: progress(0, 1, text))
     try:
         await asyncio.to_thread(executor.start)
