@@ -61,4 +61,4 @@ def test_a_solver_with_noise_of_its_own_is_refused(checkpoint: GetCheckpoint) ->
     pipeline = adapter._pipe
     pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, stochastic_sampling=True)
     with pytest.raises(ConfigurationError, match="stochastic_sampling"):
-        type(adapter)(pipeline, adapter.card, CPU)
+        type(adapter)(pipeline, adapter.card, CPU, adapter._encoders)

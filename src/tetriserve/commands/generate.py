@@ -16,7 +16,12 @@ def run(args: argparse.Namespace) -> None:
     check_writable(args.out)
     with progress_bar(console, "Generating") as progress:
         pipeline = Pipeline(
-            config.model_dir, config.devices, config.dtype, progress, transformer=config.loading.transformer
+            config.model_dir,
+            config.devices,
+            config.dtype,
+            progress,
+            transformer=config.loading.transformer,
+            encoders=config.loading.encoders,
         )
         params = pipeline.params(
             args.prompt,

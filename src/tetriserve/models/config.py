@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.setting import setting
+
+EncoderPlace = Literal["resident", "offload", "cpu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,12 @@ class LoadingConfig:
         "a safetensors file with the network's weights, used instead of the model's own: in the layout of diffusers or "
         "in the original one of FLUX and Stable Diffusion 3, which ComfyUI uses, too",
         metavar="FILE",
+    )
+    encoders: EncoderPlace = setting(
+        "resident",
+        "where text encoders are: on the device; on the host, and on the device for every prompt that is encoded; or "
+        "on the host's CPUs for good, which takes seconds a prompt",
+        choices=get_args(EncoderPlace),
     )
 
     def resolved(self) -> "LoadingConfig":

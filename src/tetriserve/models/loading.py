@@ -21,6 +21,7 @@ from tetriserve.models.components import (
     without_weights,
 )
 from tetriserve.models.config import AS_IT_IS, LoadingConfig
+from tetriserve.models.encoders import TextEncoders, home_of
 from tetriserve.models.flux import FluxAdapter
 from tetriserve.models.random_weights import at_random, random_tokenizer
 from tetriserve.models.sd3 import SD3Adapter
@@ -70,12 +71,14 @@ def _load_pipeline(
         elif component.is_module:
             report(f"loading {component.name}")
             load = _way_to_load(component, loading, is_random=is_random)
-            parts[component.name] = load(component, directory, device, dtype)
+            home = home_of(loading.encoders, device) if component.is_encoder else device
+            parts[component.name] = load(component, directory, home, dtype)
         elif component.is_tokenizer and is_random:
             parts[component.name] = random_tokenizer(component, directory)
         else:
             parts[component.name] = without_weights(component, directory)
-    return _ADAPTERS[card.pipeline](getattr(diffusers, card.pipeline)(**parts), card, device)
+    pipeline = getattr(diffusers, card.pipeline)(**parts)
+    return _ADAPTERS[card.pipeline](pipeline, card, device, TextEncoders.of(pipeline, loading.encoders, device))
 
 
 def _way_to_load(component: Component, loading: LoadingConfig, *, is_random: bool) -> LoadWeights:
@@ -84,7 +87,7 @@ def _way_to_load(component: Component, loading: LoadingConfig, *, is_random: boo
     return at_random if is_random else from_files
 
 
-_ADAPTERS: Mapping[str, Callable[[Any, ModelCard, torch.device], ModelAdapter]] = {
+_ADAPTERS: Mapping[str, Callable[[Any, ModelCard, torch.device, TextEncoders], ModelAdapter]] = {
     "FluxPipeline": FluxAdapter,
     "StableDiffusion3Pipeline": SD3Adapter,
 }

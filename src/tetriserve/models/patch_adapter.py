@@ -17,6 +17,7 @@ from tetriserve.core.size import Size
 from tetriserve.models.adapter import RequestState
 from tetriserve.models.attention import HeadsShape
 from tetriserve.models.card import ModelCard
+from tetriserve.models.encoders import TextEncoders
 from tetriserve.models.flow_match import check_scheduler, linear_schedule
 from tetriserve.models.fp8 import quantized
 from tetriserve.models.packed_transformer import PackedTransformer
@@ -34,22 +35,26 @@ PATCH = 2
 class PatchAdapter(ABC):
     """Most of a ModelAdapter, for a diffusers pipeline whose modules are on their device."""
 
-    _network: PackedTransformer
-
-    def __init__(self, pipeline: Any, card: ModelCard, device: torch.device) -> None:
+    def __init__(self, pipeline: Any, card: ModelCard, device: torch.device, encoders: TextEncoders) -> None:
         check_scheduler(pipeline.scheduler)
         self.card = card
         self._pipe = pipeline
+        self._encoders = encoders
         self._device = device
         self._dtype: torch.dtype = pipeline.transformer.dtype
         self._config = pipeline.transformer.config
         self._colours = LatentColours.fit(pipeline.vae, device)
+        self._network = self._pack(pipeline.transformer)
 
     # --- of each model ------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
-        """Conditioning of P prompts: tensors (P, ...)."""
+    def _pack(self, transformer: Any) -> PackedTransformer:
+        """Take over the weights of the pipeline's network."""
+
+    @abstractmethod
+    def _encode_prompts(self, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, ...]:
+        """Conditioning of P prompts: tensors (P, ...). The text encoders are on `device`."""
 
     @abstractmethod
     def _conditioning_shapes(self, prompts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
@@ -91,7 +96,9 @@ class PatchAdapter(ABC):
     def encode(self, request: Request) -> RequestState:
         """Encode the prompt, and the negative one where true CFG needs it, and draw noise from the seed."""
         prompts = self._prompts(request)
-        conditioning = self._encode_prompts(prompts)
+        with self._encoders.at_work() as device:
+            encoded = self._encode_prompts(prompts, device)
+        conditioning = tuple(tensor.to(self._device) for tensor in encoded)
         generator = torch.Generator("cpu").manual_seed(request.seed)
         noise = randn_tensor(self._latent_shape(request.size), generator, self._device, self._dtype)
         return self._state(request, to_patches(noise, PATCH), conditioning, self._warnings(prompts))

@@ -1,13 +1,13 @@
 """Loads large modules without ever holding a second copy of them, or more than one file of them on the host."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import init_empty_weights
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.weight_files import WEIGHTS_FILE, shards
@@ -47,6 +47,25 @@ def finished(module: Any, origin: Path) -> Any:
     if missing:
         raise ConfigurationError(f"{origin} lacks {len(missing)} weights, the first is {missing[0]}")
     return module.requires_grad_(False).eval()
+
+
+def tensors_of(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, Tensor]]:
+    """Every parameter and buffer with the dictionary and the name that it is kept under."""
+    for child in module.modules():
+        for kept in (child._parameters, child._buffers):
+            yield from ((kept, name, tensor) for name, tensor in list(kept.items()) if tensor is not None)
+
+
+def replace_tensors(modules: Iterable[nn.Module], make: Callable[[Tensor], Tensor]) -> None:
+    """Put what `make` makes of each tensor in its place; one that is kept in several places stays one."""
+    made: dict[int, tuple[Tensor, Tensor]] = {}  # holds the old one, too: its id must not be given to another
+    for module in modules:
+        for kept, name, tensor in tensors_of(module):
+            if id(tensor) not in made:
+                new = make(tensor)
+                is_parameter = isinstance(tensor, nn.Parameter) and new is not tensor
+                made[id(tensor)] = tensor, nn.Parameter(new, requires_grad=False) if is_parameter else new
+            kept[name] = made[id(tensor)][1]
 
 
 def empty_module(model_class: Any, directory: Path) -> Any:

@@ -93,12 +93,19 @@ async def obtain_profile(
         return _given_profile(config.profile, describe_machine(menu.card, executor))
     machine = describe_machine(menu.card, executor)
     store = ProfileStore()
-    path = store.path(config.model_dir, machine.model, machine.device_name, machine.dtype)
+    path = _stored_at(store, config, machine)
     profile = store.find(path, menu.sizes, executor.num_devices)
     if profile is None:
         profile = await Profiler(executor, mailbox, machine, progress=progress).measure(menu.sizes)
         store.save(path, profile)
     return profile
+
+
+def _stored_at(store: ProfileStore, config: ServingConfig, machine: Machine) -> Path:
+    """Encoding takes another time where the encoders are not on the device."""
+    encoders = config.loading.encoders
+    numbers = machine.dtype if encoders == "resident" else f"{machine.dtype}-encoders-{encoders}"
+    return store.path(config.model_dir, machine.model, machine.device_name, numbers)
 
 
 def _given_profile(path: Path, machine: Machine) -> Profile:
@@ -121,7 +128,7 @@ async def measure_and_store(config: ServingConfig, progress: Progress, repetitio
         profiler = Profiler(executor, mailbox, machine, repetitions, progress)
         profile = await profiler.measure(config.sizes_for(card))
     store = ProfileStore()
-    path = store.path(config.model_dir, machine.model, machine.device_name, machine.dtype)
+    path = _stored_at(store, config, machine)
     store.save(path, profile)
     return profile, path
 

@@ -16,7 +16,7 @@ from tetriserve.core.params import GenerationParams
 from tetriserve.cost.profile import unmeasured_profile
 from tetriserve.engine.devices import count_gpus, resolve_devices
 from tetriserve.models.card import read_card
-from tetriserve.models.config import LoadingConfig
+from tetriserve.models.config import EncoderPlace, LoadingConfig
 from tetriserve.models.source import find_model
 from tetriserve.runtime.config import EMBEDDED_MODEL_DIR, ServingConfig
 from tetriserve.runtime.image_file import encode
@@ -60,12 +60,13 @@ class Pipeline:
         *,
         revision: str | None = None,
         transformer: str | None = None,
+        encoders: EncoderPlace = "resident",
     ) -> None:
         if devices == "auto":
             devices = "cuda:1" if count_gpus() else "cpu:1"
         degree = degrees(len(resolve_devices(devices)))[-1]
         policy = f"fixed-sp{min(degree, 8)}"
-        loading = LoadingConfig(transformer)
+        loading = LoadingConfig(transformer, encoders)
         config = ServingConfig(find_model(str(model)), revision, devices, dtype, policy=policy, loading=loading)
         self._config = config.fetched()
         card = read_card(self._config.model_dir)
