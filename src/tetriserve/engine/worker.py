@@ -77,12 +77,16 @@ def _start(setup: Setup, connection: Connection, cancelled: set[str]) -> Runner 
     try:
         device = torch.device(setup.devices[setup.rank])
         _configure(device, setup.num_threads, setup.dtype)
-        dtype = torch.bfloat16 if setup.dtype == "fp8" else getattr(torch, setup.dtype)
+        eight_bits = setup.dtype == "fp8"
+        dtype = torch.bfloat16 if eight_bits else getattr(torch, setup.dtype)
         model = load_model(
-            Path(setup.model_dir), device, dtype, lambda text: _tell(connection, Progress(text)), setup.loading
+            Path(setup.model_dir),
+            device,
+            dtype,
+            lambda text: _tell(connection, Progress(text)),
+            setup.loading,
+            eight_bits=eight_bits,
         )
-        if setup.dtype == "fp8":
-            model.use_8_bits()
         _tell(connection, Progress("joining the other workers"))
         cells = [(_request_of(size, model.card), batch) for size, batch in setup.cells]
         groups = join_groups(setup, device, partial(exchange_room, model, cells))

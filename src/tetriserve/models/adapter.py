@@ -42,10 +42,6 @@ class ModelAdapter(Protocol):
         """The attention heads of the network."""
         ...
 
-    def use_8_bits(self) -> None:
-        """Compute the blocks' matrix products in 8-bit floating point from now on."""
-        ...
-
     def encode(self, request: Request) -> RequestState:
         """Encode the prompt and draw the first latents."""
         ...

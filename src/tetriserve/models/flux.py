@@ -12,7 +12,7 @@ from tetriserve.core.size import Size
 from tetriserve.models.adapter import RequestState
 from tetriserve.models.attention import JointAttention
 from tetriserve.models.flux_network import pack_flux, rotary
-from tetriserve.models.packed_transformer import PackedTransformer
+from tetriserve.models.packed_transformer import PackedTransformer, Packing
 from tetriserve.models.patch_adapter import PATCH, PatchAdapter
 from tetriserve.models.program import Layout, Prepared, Shape, StepProgram
 from tetriserve.models.ulysses import SequenceGroup
@@ -21,8 +21,8 @@ from tetriserve.models.ulysses import SequenceGroup
 class FluxAdapter(PatchAdapter):
     """Implements ModelAdapter for a FluxPipeline."""
 
-    def _pack(self, transformer: Any) -> PackedTransformer:
-        return pack_flux(transformer)
+    def _pack(self, transformer: Any, packing: Packing) -> PackedTransformer:
+        return pack_flux(transformer, packing)
 
     def prepare(self, state: RequestState) -> Prepared:
         """Embedded text, and the modulations of all steps at once. Source: FluxPipeline.__call__, step 6."""

@@ -21,8 +21,10 @@ from tetriserve.models.components import (
     without_weights,
 )
 from tetriserve.models.config import AS_IT_IS, LoadingConfig
-from tetriserve.models.encoders import TextEncoders, home_of
+from tetriserve.models.encoders import HOST, TextEncoders, home_of
 from tetriserve.models.flux import FluxAdapter
+from tetriserve.models.fp8 import quantized
+from tetriserve.models.packed_transformer import Packing
 from tetriserve.models.random_weights import at_random, random_tokenizer
 from tetriserve.models.sd3 import SD3Adapter
 
@@ -35,14 +37,19 @@ def load_model(
     dtype: torch.dtype,
     report: Report,
     loading: LoadingConfig = AS_IT_IS,
+    *,
+    eight_bits: bool = False,
 ) -> ModelAdapter:
     """Load a directory in the diffusers layout; `report` hears what is being loaded.
+
+    With `eight_bits` the blocks' matrix products are computed in 8-bit floating point.
 
     Raises ConfigurationError if the directory holds no model that this package can run.
     """
     card = read_card(directory)
+    packing = Packing(device, quantized) if eight_bits else Packing(device)
     try:
-        return _load_pipeline(directory, card, device, dtype, report, loading)
+        return _load_pipeline(directory, card, packing, dtype, report, loading)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigurationError(f"the model in {str(directory)!r} can't be loaded: {error}") from error
 
@@ -58,7 +65,7 @@ def quiet_libraries() -> None:
 def _load_pipeline(
     directory: Path,
     card: ModelCard,
-    device: torch.device,
+    packing: Packing,
     dtype: torch.dtype,
     report: Report,
     loading: LoadingConfig,
@@ -71,14 +78,23 @@ def _load_pipeline(
         elif component.is_module:
             report(f"loading {component.name}")
             load = _way_to_load(component, loading, is_random=is_random)
-            home = home_of(loading.encoders, device) if component.is_encoder else device
-            parts[component.name] = load(component, directory, home, dtype)
+            parts[component.name] = load(component, directory, _home_of(component, card, packing, loading), dtype)
         elif component.is_tokenizer and is_random:
             parts[component.name] = random_tokenizer(component, directory)
         else:
             parts[component.name] = without_weights(component, directory)
     pipeline = getattr(diffusers, card.pipeline)(**parts)
-    return _ADAPTERS[card.pipeline](pipeline, card, device, TextEncoders.of(pipeline, loading.encoders, device))
+    return _ADAPTERS[card.pipeline](
+        pipeline, card, packing, TextEncoders.of(pipeline, loading.encoders, packing.device)
+    )
+
+
+def _home_of(component: Component, card: ModelCard, packing: Packing, loading: LoadingConfig) -> torch.device:
+    """Where a module is loaded to. A network that is not used in the format of its files waits there on the host."""
+    if component.is_encoder:
+        return home_of(loading.encoders, packing.device)
+    is_converted = component.name == "transformer" and packing.convert is quantized
+    return HOST if is_converted and card.weights == "files" else packing.device
 
 
 def _way_to_load(component: Component, loading: LoadingConfig, *, is_random: bool) -> LoadWeights:
@@ -87,7 +103,7 @@ def _way_to_load(component: Component, loading: LoadingConfig, *, is_random: boo
     return at_random if is_random else from_files
 
 
-_ADAPTERS: Mapping[str, Callable[[Any, ModelCard, torch.device, TextEncoders], ModelAdapter]] = {
+_ADAPTERS: Mapping[str, Callable[[Any, ModelCard, Packing, TextEncoders], ModelAdapter]] = {
     "FluxPipeline": FluxAdapter,
     "StableDiffusion3Pipeline": SD3Adapter,
 }

@@ -4,7 +4,7 @@ q, k and v are one product; residual, norm and modulation are one pass; modulati
 are computed for all steps of a request at once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from tetriserve.models.attention import JointAttention
 from tetriserve.models.fused import Modulation, QKNorms, Streams
 from tetriserve.models.linear import Linear, Mlp
 from tetriserve.models.transformer_blocks import Block, Residual, StreamWeights
+from tetriserve.models.weights import replace_tensors
 
 Norm = tuple[Streams, Streams]
 """Where shift and scale of a norm stand in the table of modulations."""
@@ -58,11 +59,30 @@ class PackedTransformer:
         return self.image_out(y[y.shape[0] - latents.shape[0] :])
 
 
-def taken(blocks: nn.ModuleList) -> Iterator[Any]:
-    """The blocks in their order; each is dropped from the list when the next one is asked for: no second copy."""
-    for index in range(len(blocks)):
-        block, blocks[index] = blocks[index], nn.Identity()
-        yield block
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How a diffusers module is taken over: to a device, its blocks one by one, each converted before the next comes.
+
+    So a device never holds a second copy of the module, nor all of it in a format that it isn't used in.
+    """
+
+    device: torch.device
+    convert: Callable[[Block], Block] = lambda block: block
+
+    def taken(self, blocks: nn.ModuleList) -> Iterator[Any]:
+        """The modules of blocks in their order; each is dropped from the list when the next one is asked for."""
+        for index in range(len(blocks)):
+            block, blocks[index] = blocks[index], nn.Identity()
+            replace_tensors([block], self._moved)
+            yield block
+
+    def move_rest(self, transformer: nn.Module) -> None:
+        """Move all but the lists of blocks. Comes before anything else of the module is used."""
+        rest = [child for child in transformer.children() if not isinstance(child, nn.ModuleList)]
+        replace_tensors(rest, self._moved)
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device)
 
 
 def pack_sites(norms: Iterable[Norm], gates: Sequence[Streams]) -> Iterator[Modulation]:

@@ -5,7 +5,6 @@ A model's own file says how prompts are encoded, how its network is packed and c
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,8 +18,7 @@ from tetriserve.models.attention import HeadsShape
 from tetriserve.models.card import ModelCard
 from tetriserve.models.encoders import TextEncoders
 from tetriserve.models.flow_match import check_scheduler, linear_schedule
-from tetriserve.models.fp8 import quantized
-from tetriserve.models.packed_transformer import PackedTransformer
+from tetriserve.models.packed_transformer import PackedTransformer, Packing
 from tetriserve.models.patches import from_patches, to_patches
 from tetriserve.models.preview import LatentColours
 from tetriserve.models.program import Prepared, Shape, StepProgram
@@ -33,23 +31,23 @@ PATCH = 2
 
 
 class PatchAdapter(ABC):
-    """Most of a ModelAdapter, for a diffusers pipeline whose modules are on their device."""
+    """Most of a ModelAdapter, for a diffusers pipeline whose VAE is on its device; the network is moved there."""
 
-    def __init__(self, pipeline: Any, card: ModelCard, device: torch.device, encoders: TextEncoders) -> None:
+    def __init__(self, pipeline: Any, card: ModelCard, packing: Packing, encoders: TextEncoders) -> None:
         check_scheduler(pipeline.scheduler)
         self.card = card
         self._pipe = pipeline
         self._encoders = encoders
-        self._device = device
+        self._device = packing.device
         self._dtype: torch.dtype = pipeline.transformer.dtype
         self._config = pipeline.transformer.config
-        self._colours = LatentColours.fit(pipeline.vae, device)
-        self._network = self._pack(pipeline.transformer)
+        self._colours = LatentColours.fit(pipeline.vae, self._device)
+        self._network = self._pack(pipeline.transformer, packing)
 
     # --- of each model ------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _pack(self, transformer: Any) -> PackedTransformer:
+    def _pack(self, transformer: Any, packing: Packing) -> PackedTransformer:
         """Take over the weights of the pipeline's network."""
 
     @abstractmethod
@@ -88,10 +86,6 @@ class PatchAdapter(ABC):
     def heads(self) -> HeadsShape:
         """The attention heads of the network."""
         return HeadsShape(self._config.num_attention_heads, self._config.attention_head_dim, self._dtype)
-
-    def use_8_bits(self) -> None:
-        """Quantize the blocks' layers."""
-        self._network = replace(self._network, blocks=quantized(self._network.blocks))
 
     def encode(self, request: Request) -> RequestState:
         """Encode the prompt, and the negative one where true CFG needs it, and draw noise from the seed."""

@@ -14,7 +14,7 @@ from tetriserve.core.size import Size
 from tetriserve.models.adapter import RequestState
 from tetriserve.models.attention import JointAttention
 from tetriserve.models.flow_match import own_schedule
-from tetriserve.models.packed_transformer import PackedTransformer
+from tetriserve.models.packed_transformer import PackedTransformer, Packing
 from tetriserve.models.patch_adapter import PatchAdapter
 from tetriserve.models.program import Layout, Prepared, Shape, StepProgram
 from tetriserve.models.sd3_network import pack_sd3, positions
@@ -24,8 +24,8 @@ from tetriserve.models.ulysses import SequenceGroup
 class SD3Adapter(PatchAdapter):
     """Implements ModelAdapter for a StableDiffusion3Pipeline."""
 
-    def _pack(self, transformer: Any) -> PackedTransformer:
-        return pack_sd3(transformer)
+    def _pack(self, transformer: Any, packing: Packing) -> PackedTransformer:
+        return pack_sd3(transformer, packing)
 
     def prepare(self, state: RequestState) -> Prepared:
         """Embedded text, and the modulations of all steps at once."""
