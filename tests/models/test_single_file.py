@@ -19,8 +19,8 @@ from tetriserve.core.request import Request
 from tetriserve.core.size import Size
 from tetriserve.models.config import LoadingConfig
 from tetriserve.models.loading import load_model
-from tetriserve.models.single_file import NETWORK_PREFIX, in_diffusers_layout, load_single_file
-from tetriserve.models.weight_files import WEIGHTS_FILE
+from tetriserve.models.single_file import in_diffusers_layout, load_single_file
+from tetriserve.models.weight_files import NETWORK_PREFIX, WEIGHTS_FILE
 
 CPU = torch.device("cpu")
 

@@ -46,10 +46,11 @@ class Denoise(Struct, frozen=True, tag=True):
 
 
 class Decode(Struct, frozen=True, tag=True):
-    """Make the image."""
+    """Make the image; `tiled` in tiles, with less memory."""
 
     chunk_id: int
     request: Request
+    tiled: bool = False
 
 
 class Send(Struct, frozen=True, tag=True):
@@ -89,6 +90,12 @@ class Progress(Struct, frozen=True, tag=True):
     """What a starting worker does now."""
 
     stage: str
+
+
+class Notice(Struct, frozen=True, tag=True):
+    """What the operator should read of a start."""
+
+    text: str
 
 
 class Ready(Struct, frozen=True, tag=True):
@@ -146,7 +153,7 @@ class Broken(Struct, frozen=True, tag=True):
     message: str
 
 
-Report = Progress | Ready | StartFailed | Finished | Broken
+Report = Progress | Notice | Ready | StartFailed | Finished | Broken
 
 # --- transport -------------------------------------------------------------------------------------------------------
 

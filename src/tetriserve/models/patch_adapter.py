@@ -108,10 +108,11 @@ class PatchAdapter(ABC):
         passes, num_text = state.conditioning[0].shape[:2]
         return Shape(num_text, state.latents.shape[1], batch, passes)
 
-    def decode(self, state: RequestState) -> Tensor:
+    def decode(self, state: RequestState, *, tiled: bool = False) -> Tensor:
         """(height, width, 3) uint8 on the CPU."""
         height, width = self._latent_shape(state.request.size)[-2:]
-        return decode_image(self._pipe.vae, self._to_vae(from_patches(state.latents, PATCH, height, width)))
+        latents = self._to_vae(from_patches(state.latents, PATCH, height, width))
+        return decode_image(self._pipe.vae, latents, tiled=tiled)
 
     def preview(self, request: Request, latents: Tensor) -> Tensor:
         """One pixel a latent, so an eighth of the image's size."""

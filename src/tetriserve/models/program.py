@@ -34,6 +34,11 @@ class Prepared(NamedTuple):
     text: Tensor
     tables: Tensor
 
+    @property
+    def num_bytes(self) -> int:
+        """What is kept for it, however often parts of it are shown."""
+        return self.text.untyped_storage().nbytes() + self.tables.untyped_storage().nbytes()
+
 
 class StepInputs(NamedTuple):
     """Inputs of one step: latents (l, B, C), text (t, R, D), table (R, K, D), guidance scales and sigma steps (B,)."""

@@ -13,13 +13,11 @@ from diffusers.loaders.single_file_utils import (
     convert_flux_transformer_checkpoint_to_diffusers,
     convert_sd3_transformer_checkpoint_to_diffusers,
 )
-from safetensors import safe_open
 from torch import Tensor
 
 from tetriserve.core.errors import ConfigurationError
+from tetriserve.models.weight_files import network_shapes
 from tetriserve.models.weights import assign, empty_module, finished, read_file
-
-NETWORK_PREFIX = "model.diffusion_model."
 
 Weights = dict[str, Tensor]
 
@@ -31,7 +29,9 @@ def load_single_file(model_class: Any, directory: Path, path: Path, device: torc
     """
     module = empty_module(model_class, directory)
     try:
-        weights = in_diffusers_layout(read_file(path, device, dtype, _is_of_network(path)), model_class.__name__)
+        weights = in_diffusers_layout(
+            read_file(path, device, dtype, network_shapes(path).__contains__), model_class.__name__
+        )
     except (KeyError, IndexError, RuntimeError, ValueError) as error:
         raise ConfigurationError(f"{path} is no {model_class.__name__} in a layout that is known: {error}") from error
     unknown = sorted(weights.keys() - module.state_dict().keys())
@@ -47,13 +47,6 @@ def in_diffusers_layout(weights: Weights, class_name: str) -> Weights:
     if convert is None or not any(marker in name for name in weights):
         return weights
     return {**convert(weights), **weights}
-
-
-def _is_of_network(path: Path) -> Callable[[str], bool]:
-    """Which weights of the file are the network's: those with its prefix, or all where none has it."""
-    with safe_open(path, framework="pt") as file:
-        prefixed = any(name.startswith(NETWORK_PREFIX) for name in file.keys())  # noqa: SIM118  (no mapping)
-    return lambda name: name.startswith(NETWORK_PREFIX) or not prefixed
 
 
 _ORIGINAL: Mapping[str, tuple[str, Callable[[Weights], Weights]]] = {

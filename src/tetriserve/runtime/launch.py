@@ -28,7 +28,7 @@ from tetriserve.scheduler.scheduler import Scheduler
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
-"""Told (done, total, what) while something long goes on."""
+"""Told (done, total, what) while something long goes on; a total of 0 means that `what` is a notice to be kept."""
 
 
 @asynccontextmanager
@@ -37,7 +37,9 @@ async def workers(config: ServingConfig, progress: Progress) -> AsyncIterator[tu
     mailbox = Mailbox(asyncio.get_running_loop())
     sizes = config.sizes_for(read_card(config.model_dir))
     engine = EngineConfig(config.model_dir, config.devices, config.dtype, sizes, config.loading)
-    executor = ProcessExecutor(engine, mailbox.post, lambda text: progress(0, 1, text))
+    executor = ProcessExecutor(
+        engine, mailbox.post, lambda text: progress(0, 1, text), lambda text: progress(0, 0, text)
+    )
     try:
         await asyncio.to_thread(executor.start)
         yield executor, mailbox
