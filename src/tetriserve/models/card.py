@@ -121,8 +121,19 @@ def _sd3_defaults(network: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _qwen_defaults(network: dict[str, Any]) -> dict[str, Any]:
+    """Qwen-Image. Source: QwenImagePipeline.__call__."""
+    return {
+        "max_sequence_length": 512,
+        "guidance": "true_cfg",
+        "default_guidance_scale": 4.0,
+        "default_num_inference_steps": 50,
+    }
+
+
 _DEFAULTS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "FluxPipeline": _flux_defaults,
+    "QwenImagePipeline": _qwen_defaults,
     "StableDiffusion3Pipeline": _sd3_defaults,
 }
 

@@ -86,7 +86,7 @@ class Denoiser:
             self._prepared.popitem(last=False)
         if prepared.text.shape[1] == passes:
             return prepared
-        return Prepared(prepared.text.expand(-1, passes, -1), prepared.tables.expand(-1, passes, -1, -1))
+        return prepared.repeated(passes)
 
     @staticmethod
     def _inputs(program: StepProgram, states: Sequence[RequestState], prepared: Sequence[Prepared]) -> StepInputs:
@@ -98,4 +98,5 @@ class Denoiser:
             table=program.table(prepared, [0] * len(states)),
             scales=scales.to(whole.device),
             sigma_steps=scales.new_zeros(len(states), device=whole.device),
+            mask=program.mask(prepared),
         )

@@ -25,6 +25,7 @@ from tetriserve.models.encoders import HOST, TextEncoders, home_of
 from tetriserve.models.flux import FluxAdapter
 from tetriserve.models.fp8 import quantized
 from tetriserve.models.packed_transformer import Packing
+from tetriserve.models.qwen import QwenAdapter
 from tetriserve.models.random_weights import at_random, random_tokenizer
 from tetriserve.models.sd3 import SD3Adapter
 
@@ -105,6 +106,7 @@ def _way_to_load(component: Component, loading: LoadingConfig, *, is_random: boo
 
 _ADAPTERS: Mapping[str, Callable[[Any, ModelCard, Packing, TextEncoders], ModelAdapter]] = {
     "FluxPipeline": FluxAdapter,
+    "QwenImagePipeline": QwenAdapter,
     "StableDiffusion3Pipeline": SD3Adapter,
 }
 """By the name of the diffusers pipeline, which is imported when it is asked for: each takes a while."""

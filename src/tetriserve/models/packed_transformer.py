@@ -5,7 +5,7 @@ are computed for all steps of a request at once.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -43,12 +43,21 @@ class PackedTransformer:
         return torch.unflatten(table, -1, (-1, active.shape[-1]))
 
     def velocity(
-        self, latents: Tensor, text: Tensor, table: Tensor, attention: JointAttention, positions: Tensor | None = None
+        self,
+        latents: Tensor,
+        text: Tensor,
+        table: Tensor,
+        mask: Tensor | None,
+        attention: JointAttention,
+        positions: Tensor | None = None,
     ) -> Tensor:
         """Image tokens (l, B, C), embedded text (t, B, D), modulations (B, K, D) -> velocities (l, B, C).
 
-        `positions` (l, 1, D) are added to the embedded image tokens.
+        `mask` (B, 1, 1, L) says what is attended to, if not all; `positions` (l, 1, D) are added to the embedded image
+        tokens.
         """
+        if mask is not None:
+            attention = replace(attention, mask=mask)
         image = self.image_in(latents)
         if positions is not None:
             image += positions
@@ -109,12 +118,18 @@ def last_norm(start: int) -> Norm:
 
 def pack_image(attn: Any, feed_forward: Any) -> StreamWeights:
     """What image tokens have of a diffusers block."""
-    return StreamWeights(pack_qkv(attn), Linear.of(attn.to_out[0]), _pack_mlp(feed_forward))
+    return pack_stream(pack_qkv(attn), attn.to_out[0], feed_forward)
 
 
 def pack_text(attn: Any, feed_forward: Any) -> StreamWeights:
     """What text tokens have of a diffusers block."""
-    return StreamWeights(pack_text_qkv(attn), Linear.of(attn.to_add_out), _pack_mlp(feed_forward))
+    return pack_stream(pack_text_qkv(attn), attn.to_add_out, feed_forward)
+
+
+def pack_stream(qkv: Linear, out: nn.Linear, feed_forward: Any) -> StreamWeights:
+    """What one kind of tokens has of a block."""
+    mlp = Mlp(Linear.of(feed_forward.net[0].proj), Linear.of(feed_forward.net[2]))
+    return StreamWeights(qkv, Linear.of(out), mlp)
 
 
 def pack_qkv(attn: Any) -> Linear:
@@ -135,7 +150,3 @@ def pack_norms(attn: Any, *, joint: bool = True) -> QKNorms | None:
     if not joint:
         return QKNorms(q, q, k, k, attn.norm_q.eps)
     return QKNorms(attn.norm_added_q.weight, q, attn.norm_added_k.weight, k, attn.norm_q.eps)
-
-
-def _pack_mlp(feed_forward: Any) -> Mlp:
-    return Mlp(Linear.of(feed_forward.net[0].proj), Linear.of(feed_forward.net[2]))

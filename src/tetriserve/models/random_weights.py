@@ -43,6 +43,6 @@ def random_tokenizer(component: Component, directory: Path) -> Any:
 
 def _fill(values: Tensor, name: str, generator: torch.Generator) -> Tensor:
     """Norms are ones, so that no depth makes values explode."""
-    if values.dim() == 1 and name == "weight":
+    if name == "gamma" or (values.dim() == 1 and name == "weight"):
         return values.fill_(1.0)
     return values.normal_(0.0, STD, generator=generator)
