@@ -51,8 +51,6 @@ def test_tiles_blend_into_the_image_that_is_decoded_at_once(monkeypatch: pytest.
 def test_tiles_take_less_memory(make: type[AutoencoderKL]) -> None:
     vae = make()
     latents = smooth_latents(4, 24, 20)
-    if isinstance(vae, AutoencoderKLQwenImage):
-        latents = latents[:, :, None]
     peaks = []
     for tiled in (False, True):
         with PeakBytes() as counted:
