@@ -30,6 +30,7 @@ EXAMPLES = {
     "model": "/models/flux",
     "devices": "cpu:1",
     "dtype": "float16",
+    "encoders": "offload",
     "sizes": "64x64,128x128",
     "profile": "p.json",
     "slo": "64x64=0.5",

@@ -61,7 +61,9 @@ def test_impossible_values_are_refused_with_their_name(given: Any, tmp_path: Pat
 
 
 def test_other_pipelines_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="'WanPipeline'; supported are FluxPipeline, Stable"):
+    with pytest.raises(
+        ConfigurationError, match="'WanPipeline'; supported are FluxPipeline, QwenImagePipeline, Stable"
+    ):
         read_card(write(tmp_path, pipeline="WanPipeline"))
 
 
@@ -93,3 +95,9 @@ def test_defaults_of_stable_diffusion_3(network: dict[str, Any], steps: int, sca
     assert card.check_side(Size(3072, 64)) == (3072, 64)
     with pytest.raises(InvalidRequestError, match=r"3088x64.* up to 3072 pixels a side"):
         card.check_side(Size(3088, 64))
+
+
+def test_defaults_of_qwen_image(tmp_path: Path) -> None:
+    card = read_card(write(tmp_path, pipeline="QwenImagePipeline"))
+    assert (card.guidance, card.max_sequence_length, card.max_side_px) == ("true_cfg", 512, None)
+    assert (card.default_num_inference_steps, card.default_guidance_scale) == (50, 4.0)

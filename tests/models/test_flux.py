@@ -11,6 +11,7 @@ from tetriserve.core.size import Size
 from tetriserve.models.adapter import ModelAdapter
 from tetriserve.models.denoise import Denoiser
 from tetriserve.models.loading import load_model
+from tetriserve.models.packed_transformer import Packing
 from tetriserve.models.ulysses import ALONE
 
 CPU = torch.device("cpu")
@@ -61,4 +62,4 @@ def test_a_solver_with_noise_of_its_own_is_refused(checkpoint: GetCheckpoint) ->
     pipeline = adapter._pipe
     pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, stochastic_sampling=True)
     with pytest.raises(ConfigurationError, match="stochastic_sampling"):
-        type(adapter)(pipeline, adapter.card, CPU)
+        type(adapter)(pipeline, adapter.card, Packing(CPU), adapter._encoders)

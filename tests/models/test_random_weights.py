@@ -33,6 +33,9 @@ NUM_WEIGHTS = {
     ("sd3-medium", "text_encoder_2"): 694_659_840,
     ("sd3.5-medium", "transformer"): 2_243_171_520,
     ("sd3.5-large", "transformer"): 8_056_627_520,
+    ("qwen-image", "transformer"): 20_430_401_088,
+    ("qwen-image", "text_encoder"): 8_292_166_656,
+    ("qwen-image", "vae"): 126_892_531,
 }
 """Parameters of the published weights."""
 
@@ -56,7 +59,7 @@ SHRUNKEN: dict[str, dict[str, Any]] = {
         "vocab_size": 3072,
     },
     "text_encoder_3": {"num_layers": 2, "d_model": 2048, "d_ff": 256, "num_heads": 4, "vocab_size": 3072},
-    "vae": {"block_out_channels": [32, 32, 64, 64], "layers_per_block": 1},
+    "vae": {"block_out_channels": [32, 32, 64, 64], "layers_per_block": 1, "base_dim": 8, "num_res_blocks": 1},
 }
 """What a copy that a CPU can run differs in."""
 
@@ -120,3 +123,25 @@ def test_pixels_are_finite_at_full_depth(tmp_path: Path) -> None:
 def test_components_of_an_unknown_class_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="vae: diffusers has no class 'AutoencoderXYZ'"):
         Component("vae", "diffusers", "AutoencoderXYZ").model_class()
+
+
+@torch.inference_mode()
+def test_a_shrunken_qwen_image_draws_noise(tmp_path: Path) -> None:
+    directory = shrunken("qwen-image", tmp_path / "model")
+    _change(directory / "transformer", {"joint_attention_dim": 256})
+    text = {"num_hidden_layers": 1, "hidden_size": 256, "num_attention_heads": 2, "num_key_value_heads": 1}
+    vision = {"depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": 256}
+    few_words = {"intermediate_size": 64, "vocab_size": 3072, "bos_token_id": 1, "eos_token_id": 1}
+    _change(directory / "text_encoder", {"text_config": text | few_words, "vision_config": vision})
+    model = load_model(directory, CPU, torch.bfloat16, lambda text: None)
+    state = model.encode(Request("r", "a red apple", Size(32, 32), 1, 4.0, 0, 0.0, 0.0))
+    Denoiser(model).run([state], [0], 1, ALONE)
+    assert model.decode(state).float().std() > 1
+
+
+def _change(folder: Path, changes: dict[str, Any]) -> None:
+    """Change a configuration; what is a dictionary, in part."""
+    config = json.loads((folder / "config.json").read_text())
+    for key, value in changes.items():
+        config[key] = config[key] | value if isinstance(value, dict) else value
+    (folder / "config.json").write_text(json.dumps(config))

@@ -7,6 +7,7 @@ import pytest
 
 from parity.checkpoint import write_checkpoint
 from parity.harness import Engine
+from parity.qwen_checkpoint import write_qwen_checkpoint
 from parity.reference import Reference
 from parity.sd3_checkpoint import KINDS as SD3_KINDS
 from parity.sd3_checkpoint import write_sd3_checkpoint
@@ -19,7 +20,7 @@ EMBEDDED = Path(__file__).parents[2] / "src" / "tetriserve" / "embedded"
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> GetCheckpoint:
-    """Call it with a kind of guidance for a tiny FLUX, a kind of Stable Diffusion 3, or "embedded-model"."""
+    """Call it with a kind of guidance for a tiny FLUX, a kind of SD3, "qwen-image" or "embedded-model"."""
     made: dict[str, Path] = {"embedded-model": EMBEDDED}
 
     def get(kind: str) -> Path:
@@ -27,6 +28,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> GetCheckpoint:
             directory = tmp_path_factory.mktemp(kind)
             if kind in SD3_KINDS:
                 made[kind] = write_sd3_checkpoint(directory, kind)
+            elif kind == "qwen-image":
+                made[kind] = write_qwen_checkpoint(directory)
             else:
                 made[kind] = write_checkpoint(directory, guidance=kind)
         return made[kind]

@@ -15,7 +15,7 @@ SCHEDULES: list[list[Block]] = [[(0,)], [(0, 1)], [(1,), (0, 1), (0,), (0, 1)]]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["true_cfg", "embedded"])
+@pytest.mark.parametrize("kind", ["true_cfg", "embedded", "qwen-image"])
 def test_two_gpus_at_any_degree(kind: str, checkpoint: GetCheckpoint) -> None:
     """In fp32, against diffusers on one of the GPUs: passes on two GPUs, tokens on two GPUs; graphs and eager steps."""
     model_dir, reference = checkpoint(kind), Reference("cuda")

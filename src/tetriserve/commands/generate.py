@@ -15,7 +15,14 @@ def run(args: argparse.Namespace) -> None:
     config = serving_config(args)
     check_writable(args.out)
     with progress_bar(console, "Generating") as progress:
-        pipeline = Pipeline(config.model_dir, config.devices, config.dtype, progress)
+        pipeline = Pipeline(
+            config.model_dir,
+            config.devices,
+            config.dtype,
+            progress,
+            transformer=config.loading.transformer,
+            encoders=config.loading.encoders,
+        )
         params = pipeline.params(
             args.prompt,
             size=args.size,

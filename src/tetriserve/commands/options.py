@@ -29,5 +29,8 @@ def resolved(args: argparse.Namespace) -> Resolved[Configuration]:
 
 
 def serving_config(args: argparse.Namespace) -> ServingConfig:
-    """For commands that run a model; what a command has no flag for is read all the same. Raises ConfigurationError."""
-    return resolved(args).configuration.serving
+    """For commands that run a model, which may be downloaded; what a command has no flag for is read all the same.
+
+    Raises ConfigurationError.
+    """
+    return resolved(args).configuration.serving.fetched()

@@ -20,9 +20,9 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigurationError(f"--repetitions {args.repetitions}: must be from 3 to 1000")
     if args.out is not None:
         check_writable(args.out)
-    console = Console()
+    console, config = Console(), serving_config(args)
     with progress_bar(console, "Profiling") as progress:
-        profile, path = asyncio.run(measure_and_store(serving_config(args), progress, args.repetitions))
+        profile, path = asyncio.run(measure_and_store(config, progress, args.repetitions))
     console.print(_table(profile))
     console.print(f"stored in {path}", highlight=False, soft_wrap=True)
     if args.out is not None:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on the terminal and the function (done, total, what) that moves it.
+    """A bar on the terminal and the function (done, total, what) that moves it, or prints a `what` whose total is 0.
 
     It vanishes at the end, and is not drawn where the output goes to a file.
     """
@@ -25,6 +25,9 @@ def progress_bar(console: Console, title: str) -> Iterator[Callable[[int, int, s
         task = progress.add_task(title, total=None, what="")
 
         def report(done: int, total: int, what: str) -> None:
-            progress.update(task, completed=done, total=total, what=what)
+            if total == 0:
+                console.print(what, highlight=False, soft_wrap=True)
+            else:
+                progress.update(task, completed=done, total=total, what=what)
 
         yield report

@@ -32,7 +32,7 @@ async def _serve(args: argparse.Namespace) -> None:
     console = Console(stderr=True)
     configuration = resolved(args).configuration
     set_up_logs(configuration.logs)
-    config, listen = configuration.serving, configuration.listen
+    config, listen = configuration.serving.fetched(), configuration.listen
     server = with_keys(configuration.server)
     with bind(listen.host, listen.port) as listener, progress_bar(console, "Starting") as progress:
         async with loaded_model(config, progress) as model:

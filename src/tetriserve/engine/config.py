@@ -8,6 +8,7 @@ from tetriserve.cost.batches import batches_for
 from tetriserve.engine.devices import resolve_devices, resolve_dtype, threads_per_worker
 from tetriserve.engine.messages import Setup
 from tetriserve.models.card import read_card
+from tetriserve.models.config import AS_IT_IS, LoadingConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class EngineConfig:
     devices: str = "auto"
     dtype: str = "auto"
     sizes: tuple[Size, ...] = ()
+    loading: LoadingConfig = AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,14 @@ class ResolvedConfig:
     devices: tuple[str, ...]
     dtype: str
     sizes: tuple[Size, ...] = ()
+    loading: LoadingConfig = AS_IT_IS
 
     def setups(self, rendezvous: Path) -> list[Setup]:
         """What each worker is told first. `rendezvous` is a file that doesn't exist yet."""
         threads = threads_per_worker(self.devices)
         cells = tuple((size, batch) for size in self.sizes for batch in batches_for(size))
         return [
-            Setup(str(self.model_dir), self.devices, rank, self.dtype, threads, str(rendezvous), cells)
+            Setup(str(self.model_dir), self.devices, rank, self.dtype, threads, str(rendezvous), cells, self.loading)
             for rank in range(len(self.devices))
         ]
 
@@ -46,4 +49,5 @@ def resolve(config: EngineConfig) -> ResolvedConfig:
     """Look at the model directory and the hardware. Raises ConfigurationError."""
     read_card(config.model_dir)
     devices = resolve_devices(config.devices)
-    return ResolvedConfig(config.model_dir.resolve(), devices, resolve_dtype(config.dtype, devices), config.sizes)
+    dtype, loading = resolve_dtype(config.dtype, devices), config.loading.resolved()
+    return ResolvedConfig(config.model_dir.resolve(), devices, dtype, config.sizes, loading)

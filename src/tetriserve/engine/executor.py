@@ -20,8 +20,8 @@ class ProcessExecutor:
     """Implements core.executor.Executor with one worker process for each device.
 
     `on_event` gets ChunkDone, ChunkFailed and WorkersLost, one at a time, on a thread of the executor's own;
-    `on_progress` gets what the starting workers do, in words. Neither may block for long. A script that makes one
-    needs the `if __name__ == "__main__"` that multiprocessing asks for.
+    `on_progress` gets what the starting workers do, in words, `on_notice` what of that is worth keeping. None may block
+    for long. A script that makes one needs the `if __name__ == "__main__"` that multiprocessing asks for.
     Raises ConfigurationError if the model directory, the devices or the dtype can't be used.
     """
 
@@ -30,10 +30,11 @@ class ProcessExecutor:
         config: EngineConfig,
         on_event: Callable[[Event], None],
         on_progress: Callable[[str], None] = lambda text: None,
+        on_notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.config = resolve(config)
         self._dispatcher = Dispatcher(len(self.config.devices), on_event)
-        self._supervisor = Supervisor(self.config, self._dispatcher, on_progress)
+        self._supervisor = Supervisor(self.config, self._dispatcher, on_progress, on_notice=on_notice)
         # Whoever drops an executor, or leaves the program, without closing it leaves no processes behind.
         weakref.finalize(self, self._supervisor.stop).atexit = False
         atexit.register(self._supervisor.stop)

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
+from tetriserve.models.config import AS_IT_IS, LoadingConfig
 
 # --- parent -> worker ------------------------------------------------------------------------------------------------
 
@@ -24,6 +25,7 @@ class Setup(Struct, frozen=True, tag=True):
     num_threads: int
     rendezvous: str
     cells: tuple[tuple[Size, int], ...] = ()
+    loading: LoadingConfig = AS_IT_IS
 
 
 class Encode(Struct, frozen=True, tag=True):
@@ -44,10 +46,11 @@ class Denoise(Struct, frozen=True, tag=True):
 
 
 class Decode(Struct, frozen=True, tag=True):
-    """Make the image."""
+    """Make the image; `tiled` in tiles, with less memory."""
 
     chunk_id: int
     request: Request
+    tiled: bool = False
 
 
 class Send(Struct, frozen=True, tag=True):
@@ -87,6 +90,12 @@ class Progress(Struct, frozen=True, tag=True):
     """What a starting worker does now."""
 
     stage: str
+
+
+class Notice(Struct, frozen=True, tag=True):
+    """What the operator should read of a start."""
+
+    text: str
 
 
 class Ready(Struct, frozen=True, tag=True):
@@ -144,7 +153,7 @@ class Broken(Struct, frozen=True, tag=True):
     message: str
 
 
-Report = Progress | Ready | StartFailed | Finished | Broken
+Report = Progress | Notice | Ready | StartFailed | Finished | Broken
 
 # --- transport -------------------------------------------------------------------------------------------------------
 

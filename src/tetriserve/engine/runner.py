@@ -40,8 +40,14 @@ class Runner:
         device: torch.device,
         groups: Mapping[tuple[int, ...], SequenceGroup],
         cancelled: set[str],
+        *,
+        tiled: bool = False,
     ) -> None:
-        """`cancelled` names the requests nobody wants any more; another thread may add to it at any time."""
+        """`cancelled` names the requests nobody wants any more; another thread may add to it at any time.
+
+        With `tiled` all large images are decoded in tiles, else those whose command says so.
+        """
+        self._tiled = tiled
         self._model = model
         self._denoiser = Denoiser(model)
         self._device = device
@@ -131,7 +137,7 @@ class Runner:
         try:
             state = self._settled(request)
             started_s = self._now_s()
-            picture = picture_of(self._model.decode(state))
+            picture = picture_of(self._model.decode(state, tiled=command.tiled or self._tiled))
         except Exception as error:  # noqa: BLE001  (as in _encode)
             failure = self._fail(request, error, "decoding the image")
             return Finished(command.chunk_id, started_s, time.monotonic(), (failure,))

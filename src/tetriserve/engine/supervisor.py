@@ -13,7 +13,7 @@ from pathlib import Path
 from tetriserve.core.errors import ConfigurationError, EngineError, TetriServeError
 from tetriserve.engine.config import ResolvedConfig
 from tetriserve.engine.dispatch import Dispatcher
-from tetriserve.engine.messages import Broken, Finished, Progress, Ready, Report, StartFailed
+from tetriserve.engine.messages import Broken, Finished, Notice, Progress, Ready, Report, StartFailed
 from tetriserve.engine.workers import WorkerLostError, Workers
 
 MAX_START_FAILURES = 2
@@ -31,7 +31,7 @@ class MachineInfo:
 
 
 class Supervisor:
-    """Owns the generations of workers. `on_progress` is called on the supervising thread."""
+    """Owns the generations of workers. `on_progress` and `on_notice` are called on the supervising thread."""
 
     def __init__(
         self,
@@ -39,10 +39,12 @@ class Supervisor:
         dispatcher: Dispatcher,
         on_progress: Callable[[str], None],
         make_workers: Callable[[], Workers] = Workers,
+        on_notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._config = config
         self._dispatcher = dispatcher
         self._on_progress = on_progress
+        self._on_notice = on_notice
         self._make_workers = make_workers
         self._wake, self._waker = Pipe(duplex=False)
         self._stopping = False
@@ -124,6 +126,8 @@ class Supervisor:
         match report:
             case Progress(stage):
                 self._on_progress(f"worker {rank}: {stage}")
+            case Notice(text):
+                self._on_notice(text)
             case Ready(device_name, torch_version):
                 waiting.remove(rank)
                 self.machine = MachineInfo(self._config.devices, device_name, self._config.dtype, torch_version)

@@ -18,11 +18,13 @@ from tetriserve.core.request import Request
 from tetriserve.core.size import Size
 from tetriserve.engine.completion import Launched
 from tetriserve.engine.groups import exchange_room, join_groups
+from tetriserve.engine.memory import CAPABILITY_OF_8_BITS, check_memory
 from tetriserve.engine.messages import (
     Broken,
     Cancel,
     Command,
     Finished,
+    Notice,
     Progress,
     Ready,
     Report,
@@ -35,7 +37,7 @@ from tetriserve.engine.runner import Runner
 from tetriserve.models.card import ModelCard
 from tetriserve.models.loading import load_model, quiet_libraries
 
-LEAST_CAPABILITY = {"bfloat16": (8, 0), "fp8": (8, 9)}
+LEAST_CAPABILITY = {"bfloat16": (8, 0), "fp8": CAPABILITY_OF_8_BITS}
 
 
 def work(connection: Connection) -> Never:
@@ -77,14 +79,23 @@ def _start(setup: Setup, connection: Connection, cancelled: set[str]) -> Runner 
     try:
         device = torch.device(setup.devices[setup.rank])
         _configure(device, setup.num_threads, setup.dtype)
-        dtype = torch.bfloat16 if setup.dtype == "fp8" else getattr(torch, setup.dtype)
-        model = load_model(Path(setup.model_dir), device, dtype, lambda text: _tell(connection, Progress(text)))
-        if setup.dtype == "fp8":
-            model.use_8_bits()
+        eight_bits = setup.dtype == "fp8"
+        dtype = torch.bfloat16 if eight_bits else getattr(torch, setup.dtype)
+        memory = check_memory(setup, device)
+        if memory.notice is not None and setup.rank == 0:
+            _tell(connection, Notice(memory.notice))
+        model = load_model(
+            Path(setup.model_dir),
+            device,
+            dtype,
+            lambda text: _tell(connection, Progress(text)),
+            setup.loading,
+            eight_bits=eight_bits,
+        )
         _tell(connection, Progress("joining the other workers"))
         cells = [(_request_of(size, model.card), batch) for size, batch in setup.cells]
         groups = join_groups(setup, device, partial(exchange_room, model, cells))
-        runner = Runner(model, device, groups, cancelled)
+        runner = Runner(model, device, groups, cancelled, tiled=memory.tiled)
         if device.type == "cuda":
             _capture(runner, cells, lambda text: _tell(connection, Progress(text)))
     except ConfigurationError as error:

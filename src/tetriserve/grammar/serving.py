@@ -5,6 +5,9 @@ from pathlib import Path
 from tetriserve.grammar.parser import Commands, Parser
 from tetriserve.grammar.settings import add_settings
 
+MODEL_SETTINGS = ("model", "revision", "transformer", "encoders", "devices", "dtype")
+"""What every command reads that runs a model."""
+
 
 def add_serving_commands(commands: "Commands[Parser]") -> None:
     """Add the grammar of these commands."""
@@ -27,7 +30,7 @@ def _add_generate(commands: "Commands[Parser]") -> None:
     parser.add_argument("--negative-prompt", default="", metavar="TEXT", help="what to avoid")
     parser.add_argument("-n", type=int, default=1, metavar="N", help="images, with seeds SEED, SEED+1, ... (default 1)")
     parser.add_argument("--out", type=Path, default=Path("image.png"), metavar="FILE", help="default: image.png")
-    add_settings(parser, "model", "devices", "dtype")
+    add_settings(parser, *MODEL_SETTINGS)
 
 
 def _add_serve(commands: "Commands[Parser]") -> None:
@@ -64,7 +67,7 @@ def _add_profile(commands: "Commands[Parser]") -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON here")
     parser.add_argument("--repetitions", type=int, default=10, metavar="N", help="chunks per cell (default 10)")
-    add_settings(parser, "model", "devices", "dtype", "sizes")
+    add_settings(parser, *MODEL_SETTINGS, "sizes")
 
 
 def _add_config(commands: "Commands[Parser]") -> None:

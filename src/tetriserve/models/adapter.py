@@ -42,10 +42,6 @@ class ModelAdapter(Protocol):
         """The attention heads of the network."""
         ...
 
-    def use_8_bits(self) -> None:
-        """Compute the blocks' matrix products in 8-bit floating point from now on."""
-        ...
-
     def encode(self, request: Request) -> RequestState:
         """Encode the prompt and draw the first latents."""
         ...
@@ -66,8 +62,8 @@ class ModelAdapter(Protocol):
         """Make ready to step batches of a shape on a group."""
         ...
 
-    def decode(self, state: RequestState) -> Tensor:
-        """The image: (height, width, 3) uint8 on the CPU."""
+    def decode(self, state: RequestState, *, tiled: bool = False) -> Tensor:
+        """The image: (height, width, 3) uint8 on the CPU. With `tiled` a large one is made of overlapping tiles."""
         ...
 
     def preview(self, request: Request, latents: Tensor) -> Tensor:

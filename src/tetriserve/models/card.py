@@ -58,13 +58,14 @@ def read_card(directory: Path) -> ModelCard:
         raise ConfigurationError(f"model directory {str(directory)!r} does not exist")
     if not (directory / INDEX_FILE).is_file():
         raise ConfigurationError(f"{str(directory)!r} is not in the diffusers layout: it has no {INDEX_FILE}")
-    pipeline = str(_read_json(directory / INDEX_FILE).get("_class_name"))
-    if pipeline not in _DEFAULTS:
-        raise ConfigurationError(
-            f"{directory / INDEX_FILE} names the pipeline {pipeline!r}; supported are {', '.join(_DEFAULTS)}"
-        )
+    pipeline = check_pipeline(directory / INDEX_FILE)
     network = _read_json(directory / "transformer" / "config.json")
-    defaults = {"name": directory.resolve().name, "sizes": SIZES, "weights": "files", **_DEFAULTS[pipeline](network)}
+    defaults = {
+        "name": _name_of(directory.resolve()),
+        "sizes": SIZES,
+        "weights": "files",
+        **_DEFAULTS[pipeline](network),
+    }
     max_side_px = defaults.pop("max_side_px", None)
     path = directory / CARD_FILE
     given = _read_json(path) if path.is_file() else {}
@@ -73,6 +74,22 @@ def read_card(directory: Path) -> ModelCard:
         raise ConfigurationError(f"{path}: unknown keys {', '.join(unknown)}; there are {', '.join(defaults)}")
     known = {key: _checked(path, key, given.get(key, default)) for key, default in defaults.items()}
     return ModelCard(pipeline=pipeline, max_side_px=max_side_px, **known)
+
+
+def check_pipeline(index: Path) -> str:
+    """The pipeline that a model_index.json names. Raises ConfigurationError if this package can't run it."""
+    pipeline = str(_read_json(index).get("_class_name"))
+    if pipeline not in _DEFAULTS:
+        raise ConfigurationError(f"{index} names the pipeline {pipeline!r}; supported are {', '.join(_DEFAULTS)}")
+    return pipeline
+
+
+def _name_of(directory: Path) -> str:
+    """The directory's name; of the hub's cache, where that is a hash (models--OWNER--NAME/snapshots/HASH), NAME."""
+    repository = directory.parent.parent.name
+    if directory.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.rpartition("--")[2]
+    return directory.name
 
 
 def _flux_defaults(network: dict[str, Any]) -> dict[str, Any]:
@@ -104,8 +121,19 @@ def _sd3_defaults(network: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _qwen_defaults(network: dict[str, Any]) -> dict[str, Any]:
+    """Qwen-Image. Source: QwenImagePipeline.__call__."""
+    return {
+        "max_sequence_length": 512,
+        "guidance": "true_cfg",
+        "default_guidance_scale": 4.0,
+        "default_num_inference_steps": 50,
+    }
+
+
 _DEFAULTS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "FluxPipeline": _flux_defaults,
+    "QwenImagePipeline": _qwen_defaults,
     "StableDiffusion3Pipeline": _sd3_defaults,
 }
 

@@ -11,6 +11,7 @@ import transformers
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.card import INDEX_FILE
+from tetriserve.models.single_file import load_single_file
 from tetriserve.models.weights import load_encoder, load_module
 
 ENCODER_PREFIX = "text_encoder"
@@ -66,6 +67,13 @@ def from_files(component: Component, directory: Path, device: torch.device, dtyp
     """LoadWeights from safetensors files."""
     load = load_encoder if component.is_encoder else load_module
     return load(component.model_class(), directory / component.name, device, dtype)
+
+
+def from_single_file(
+    path: Path, component: Component, directory: Path, device: torch.device, dtype: torch.dtype
+) -> Any:
+    """LoadWeights, once `path` is given: from one file for this component."""
+    return load_single_file(component.model_class(), directory / component.name, path, device, dtype)
 
 
 def without_weights(component: Component, directory: Path) -> Any:

@@ -12,8 +12,8 @@ from tetriserve.models.graphs import StepGraphs
 from tetriserve.models.program import Prepared, Shape, StepInputs, StepProgram
 from tetriserve.models.ulysses import SequenceGroup
 
-PREPARED_REQUESTS = 16
-"""Requests whose modulations stay on the device: 59 MB each for FLUX.1 with 28 steps, 3.5 ms to compute again."""
+PREPARED_BYTES = 2**30
+"""Room for modulations of requests between their chunks: 59 MB each for FLUX.1 with 28 steps, 3.5 ms to make again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,11 @@ class Denoiser:
         request_id = state.request.request_id
         prepared = self._prepared.pop(request_id, None) or self.model.prepare(state)
         self._prepared[request_id] = prepared
-        if len(self._prepared) > PREPARED_REQUESTS:
+        while len(self._prepared) > 1 and sum(one.num_bytes for one in self._prepared.values()) > PREPARED_BYTES:
             self._prepared.popitem(last=False)
         if prepared.text.shape[1] == passes:
             return prepared
-        return Prepared(prepared.text.expand(-1, passes, -1), prepared.tables.expand(-1, passes, -1, -1))
+        return prepared.repeated(passes)
 
     @staticmethod
     def _inputs(program: StepProgram, states: Sequence[RequestState], prepared: Sequence[Prepared]) -> StepInputs:
@@ -98,4 +98,5 @@ class Denoiser:
             table=program.table(prepared, [0] * len(states)),
             scales=scales.to(whole.device),
             sigma_steps=scales.new_zeros(len(states), device=whole.device),
+            mask=program.mask(prepared),
         )

@@ -25,6 +25,10 @@ def linear_schedule(scheduler: Any, num_steps: int, num_tokens: int, device: tor
 
     Source: FluxPipeline.__call__, step 5, and QwenImagePipeline's. `scheduler` keeps nothing that a later call needs.
     """
+    if num_steps == 1 and scheduler.config.get("shift_terminal"):
+        # Sigmas are stretched so that the last is above zero. The only one is the first: diffusers divides 0 by 0.
+        first = torch.tensor([1.0, 0.0], device=device)
+        return first[:1] * scheduler.config.num_train_timesteps, first
     sigmas = None if scheduler.config.get("use_flow_sigmas") else np.linspace(1.0, 1 / num_steps, num_steps).tolist()
     timesteps, _ = retrieve_timesteps(scheduler, num_steps, device, sigmas=sigmas, mu=_shift(scheduler, num_tokens))
     return timesteps, scheduler.sigmas

@@ -11,8 +11,8 @@ from tetriserve.core.request import Request
 from tetriserve.core.size import Size
 from tetriserve.models.adapter import RequestState
 from tetriserve.models.attention import JointAttention
-from tetriserve.models.card import ModelCard
 from tetriserve.models.flux_network import pack_flux, rotary
+from tetriserve.models.packed_transformer import PackedTransformer, Packing
 from tetriserve.models.patch_adapter import PATCH, PatchAdapter
 from tetriserve.models.program import Layout, Prepared, Shape, StepProgram
 from tetriserve.models.ulysses import SequenceGroup
@@ -21,9 +21,8 @@ from tetriserve.models.ulysses import SequenceGroup
 class FluxAdapter(PatchAdapter):
     """Implements ModelAdapter for a FluxPipeline."""
 
-    def __init__(self, pipeline: Any, card: ModelCard, device: torch.device) -> None:
-        super().__init__(pipeline, card, device)
-        self._network = pack_flux(pipeline.transformer)
+    def _pack(self, transformer: Any, packing: Packing) -> PackedTransformer:
+        return pack_flux(transformer, packing)
 
     def prepare(self, state: RequestState) -> Prepared:
         """Embedded text, and the modulations of all steps at once. Source: FluxPipeline.__call__, step 6."""
@@ -48,10 +47,10 @@ class FluxAdapter(PatchAdapter):
         attention = JointAttention.of(layout, self.heads, self._device, angles)
         return StepProgram(layout, partial(self._network.velocity, attention=attention))
 
-    def _encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
+    def _encode_prompts(self, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, ...]:
         """Embeddings of T5 (P, t, C) and pooled ones of CLIP (P, C)."""
         length = self.card.max_sequence_length
-        encoded = [self._pipe.encode_prompt(p, device=self._device, max_sequence_length=length) for p in prompts]
+        encoded = [self._pipe.encode_prompt(p, device=device, max_sequence_length=length) for p in prompts]
         return torch.cat([one[0] for one in encoded]), torch.cat([one[1] for one in encoded])
 
     def _conditioning_shapes(self, prompts: Sequence[str]) -> tuple[tuple[int, ...], ...]:

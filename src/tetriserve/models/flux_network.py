@@ -13,13 +13,13 @@ from tetriserve.models.fused import Modulation, Rotary, Streams
 from tetriserve.models.linear import Linear, Mlp
 from tetriserve.models.packed_transformer import (
     PackedTransformer,
+    Packing,
     last_norm,
     pack_image,
     pack_norms,
     pack_qkv,
     pack_sites,
     pack_text,
-    taken,
     zero_norms,
 )
 from tetriserve.models.transformer_blocks import Block, JointBlock, SingleBlock
@@ -28,20 +28,22 @@ DOUBLE_MODULATIONS = 12
 SINGLE_MODULATIONS = 3  # shift, scale, gate
 
 
-def pack_flux(transformer: Any) -> PackedTransformer:
-    """Take a FluxTransformer2DModel's weights over, block by block, so that no second copy of them is held."""
+def pack_flux(transformer: Any, packing: Packing) -> PackedTransformer:
+    """Take a FluxTransformer2DModel's weights over, block by block."""
+    packing.move_rest(transformer)
     doubles, singles = transformer.transformer_blocks, transformer.single_transformer_blocks
     sites = _sites(len(doubles), len(singles))
     modulations: list[Linear] = []
     blocks: list[Block] = []
     first = next(sites)
-    for block in taken(doubles):
+    for block in packing.taken(doubles):
         modulations += [Linear.of(block.norm1_context.linear), Linear.of(block.norm1.linear)]
         text, image = pack_text(block.attn, block.ff_context), pack_image(block.attn, block.ff)
-        blocks.append(JointBlock(text, image, pack_norms(block.attn), next(sites), next(sites)))
-    for block in taken(singles):
+        packed = JointBlock(text, image, pack_norms(block.attn), next(sites), next(sites))
+        blocks.append(packing.convert(packed))
+    for block in packing.taken(singles):
         modulations.append(Linear.of(block.norm.linear))
-        blocks.append(_pack_single(block, next(sites)))
+        blocks.append(packing.convert(_pack_single(block, next(sites))))
     modulations.append(Linear.of(transformer.norm_out.linear))
     return PackedTransformer(
         tuple(blocks),

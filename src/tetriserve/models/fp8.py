@@ -79,9 +79,10 @@ class Mlp8:
         return out.add_(self(x))
 
 
-def quantized(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
-    """Blocks whose layers are in 8 bits, as far as their widths allow."""
-    return tuple(_converted(block) for block in blocks)
+def quantized(block: Block) -> Block:
+    """A block whose layers are in 8 bits, as far as their widths allow."""
+    converted: Block = _converted(block)
+    return converted
 
 
 def _converted(part: Any) -> Any:

@@ -22,7 +22,7 @@ class _Captured:
     def replay(self, inputs: StepInputs) -> Tensor:
         """The next latents. Only what differs from what the graph's own inputs hold is copied."""
         for ours, given in zip(self.inputs, inputs, strict=True):
-            if ours is not given:
+            if ours is not None and given is not None and ours is not given:
                 ours.copy_(given)
         self.graph.replay()
         return self.latents.clone()
@@ -42,7 +42,7 @@ class StepGraphs:
 
     def capture(self, key: Hashable, program: StepProgram, like: StepInputs) -> None:
         """Record a step for inputs that look `like` these."""
-        inputs = StepInputs(*(tensor.clone() for tensor in like))
+        inputs = like.copied()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

@@ -1,6 +1,7 @@
 """From a model directory to an adapter on a device."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,45 @@ import transformers
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.adapter import ModelAdapter
 from tetriserve.models.card import ModelCard, read_card
-from tetriserve.models.components import from_files, read_components, without_weights
+from tetriserve.models.components import (
+    Component,
+    LoadWeights,
+    from_files,
+    from_single_file,
+    read_components,
+    without_weights,
+)
+from tetriserve.models.config import AS_IT_IS, LoadingConfig
+from tetriserve.models.encoders import HOST, TextEncoders, home_of
 from tetriserve.models.flux import FluxAdapter
+from tetriserve.models.fp8 import quantized
+from tetriserve.models.packed_transformer import Packing
+from tetriserve.models.qwen import QwenAdapter
 from tetriserve.models.random_weights import at_random, random_tokenizer
 from tetriserve.models.sd3 import SD3Adapter
 
 Report = Callable[[str], None]
 
 
-def load_model(directory: Path, device: torch.device, dtype: torch.dtype, report: Report) -> ModelAdapter:
+def load_model(
+    directory: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    report: Report,
+    loading: LoadingConfig = AS_IT_IS,
+    *,
+    eight_bits: bool = False,
+) -> ModelAdapter:
     """Load a directory in the diffusers layout; `report` hears what is being loaded.
+
+    With `eight_bits` the blocks' matrix products are computed in 8-bit floating point.
 
     Raises ConfigurationError if the directory holds no model that this package can run.
     """
     card = read_card(directory)
+    packing = Packing(device, quantized) if eight_bits else Packing(device)
     try:
-        return _load_pipeline(directory, card, device, dtype, report)
+        return _load_pipeline(directory, card, packing, dtype, report, loading)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigurationError(f"the model in {str(directory)!r} can't be loaded: {error}") from error
 
@@ -40,26 +64,49 @@ def quiet_libraries() -> None:
 
 
 def _load_pipeline(
-    directory: Path, card: ModelCard, device: torch.device, dtype: torch.dtype, report: Report
+    directory: Path,
+    card: ModelCard,
+    packing: Packing,
+    dtype: torch.dtype,
+    report: Report,
+    loading: LoadingConfig,
 ) -> ModelAdapter:
     is_random = card.weights == "random"
-    load = at_random if is_random else from_files
     parts: dict[str, Any] = {}
     for component in read_components(directory):
         if component.library is None:
             parts[component.name] = None
         elif component.is_module:
             report(f"loading {component.name}")
-            parts[component.name] = load(component, directory, device, dtype)
+            load = _way_to_load(component, loading, is_random=is_random)
+            parts[component.name] = load(component, directory, _home_of(component, card, packing, loading), dtype)
         elif component.is_tokenizer and is_random:
             parts[component.name] = random_tokenizer(component, directory)
         else:
             parts[component.name] = without_weights(component, directory)
-    return _ADAPTERS[card.pipeline](getattr(diffusers, card.pipeline)(**parts), card, device)
+    pipeline = getattr(diffusers, card.pipeline)(**parts)
+    return _ADAPTERS[card.pipeline](
+        pipeline, card, packing, TextEncoders.of(pipeline, loading.encoders, packing.device)
+    )
 
 
-_ADAPTERS: Mapping[str, Callable[[Any, ModelCard, torch.device], ModelAdapter]] = {
+def _home_of(component: Component, card: ModelCard, packing: Packing, loading: LoadingConfig) -> torch.device:
+    """Where a module is loaded to. A network that is not used in the format of its files waits there on the host."""
+    if component.is_encoder:
+        return home_of(loading.encoders, packing.device)
+    is_converted = component.name == "transformer" and packing.convert is quantized
+    return HOST if is_converted and card.weights == "files" else packing.device
+
+
+def _way_to_load(component: Component, loading: LoadingConfig, *, is_random: bool) -> LoadWeights:
+    if component.name == "transformer" and loading.transformer is not None:
+        return partial(from_single_file, Path(loading.transformer))
+    return at_random if is_random else from_files
+
+
+_ADAPTERS: Mapping[str, Callable[[Any, ModelCard, Packing, TextEncoders], ModelAdapter]] = {
     "FluxPipeline": FluxAdapter,
+    "QwenImagePipeline": QwenAdapter,
     "StableDiffusion3Pipeline": SD3Adapter,
 }
 """By the name of the diffusers pipeline, which is imported when it is asked for: each takes a while."""

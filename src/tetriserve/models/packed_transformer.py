@@ -4,8 +4,8 @@ q, k and v are one product; residual, norm and modulation are one pass; modulati
 are computed for all steps of a request at once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from tetriserve.models.attention import JointAttention
 from tetriserve.models.fused import Modulation, QKNorms, Streams
 from tetriserve.models.linear import Linear, Mlp
 from tetriserve.models.transformer_blocks import Block, Residual, StreamWeights
+from tetriserve.models.weights import replace_tensors
 
 Norm = tuple[Streams, Streams]
 """Where shift and scale of a norm stand in the table of modulations."""
@@ -42,12 +43,21 @@ class PackedTransformer:
         return torch.unflatten(table, -1, (-1, active.shape[-1]))
 
     def velocity(
-        self, latents: Tensor, text: Tensor, table: Tensor, attention: JointAttention, positions: Tensor | None = None
+        self,
+        latents: Tensor,
+        text: Tensor,
+        table: Tensor,
+        mask: Tensor | None,
+        attention: JointAttention,
+        positions: Tensor | None = None,
     ) -> Tensor:
         """Image tokens (l, B, C), embedded text (t, B, D), modulations (B, K, D) -> velocities (l, B, C).
 
-        `positions` (l, 1, D) are added to the embedded image tokens.
+        `mask` (B, 1, 1, L) says what is attended to, if not all; `positions` (l, 1, D) are added to the embedded image
+        tokens.
         """
+        if mask is not None:
+            attention = replace(attention, mask=mask)
         image = self.image_in(latents)
         if positions is not None:
             image += positions
@@ -58,11 +68,30 @@ class PackedTransformer:
         return self.image_out(y[y.shape[0] - latents.shape[0] :])
 
 
-def taken(blocks: nn.ModuleList) -> Iterator[Any]:
-    """The blocks in their order; each is dropped from the list when the next one is asked for: no second copy."""
-    for index in range(len(blocks)):
-        block, blocks[index] = blocks[index], nn.Identity()
-        yield block
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How a diffusers module is taken over: to a device, its blocks one by one, each converted before the next comes.
+
+    So a device never holds a second copy of the module, nor all of it in a format that it isn't used in.
+    """
+
+    device: torch.device
+    convert: Callable[[Block], Block] = lambda block: block
+
+    def taken(self, blocks: nn.ModuleList) -> Iterator[Any]:
+        """The modules of blocks in their order; each is dropped from the list when the next one is asked for."""
+        for index in range(len(blocks)):
+            block, blocks[index] = blocks[index], nn.Identity()
+            replace_tensors([block], self._moved)
+            yield block
+
+    def move_rest(self, transformer: nn.Module) -> None:
+        """Move all but the lists of blocks. Comes before anything else of the module is used."""
+        rest = [child for child in transformer.children() if not isinstance(child, nn.ModuleList)]
+        replace_tensors(rest, self._moved)
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device)
 
 
 def pack_sites(norms: Iterable[Norm], gates: Sequence[Streams]) -> Iterator[Modulation]:
@@ -89,12 +118,18 @@ def last_norm(start: int) -> Norm:
 
 def pack_image(attn: Any, feed_forward: Any) -> StreamWeights:
     """What image tokens have of a diffusers block."""
-    return StreamWeights(pack_qkv(attn), Linear.of(attn.to_out[0]), _pack_mlp(feed_forward))
+    return pack_stream(pack_qkv(attn), attn.to_out[0], feed_forward)
 
 
 def pack_text(attn: Any, feed_forward: Any) -> StreamWeights:
     """What text tokens have of a diffusers block."""
-    return StreamWeights(pack_text_qkv(attn), Linear.of(attn.to_add_out), _pack_mlp(feed_forward))
+    return pack_stream(pack_text_qkv(attn), attn.to_add_out, feed_forward)
+
+
+def pack_stream(qkv: Linear, out: nn.Linear, feed_forward: Any) -> StreamWeights:
+    """What one kind of tokens has of a block."""
+    mlp = Mlp(Linear.of(feed_forward.net[0].proj), Linear.of(feed_forward.net[2]))
+    return StreamWeights(qkv, Linear.of(out), mlp)
 
 
 def pack_qkv(attn: Any) -> Linear:
@@ -115,7 +150,3 @@ def pack_norms(attn: Any, *, joint: bool = True) -> QKNorms | None:
     if not joint:
         return QKNorms(q, q, k, k, attn.norm_q.eps)
     return QKNorms(attn.norm_added_q.weight, q, attn.norm_added_k.weight, k, attn.norm_q.eps)
-
-
-def _pack_mlp(feed_forward: Any) -> Mlp:
-    return Mlp(Linear.of(feed_forward.net[0].proj), Linear.of(feed_forward.net[2]))

@@ -5,7 +5,6 @@ A model's own file says how prompts are encoded, how its network is packed and c
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,9 +16,9 @@ from tetriserve.core.size import Size
 from tetriserve.models.adapter import RequestState
 from tetriserve.models.attention import HeadsShape
 from tetriserve.models.card import ModelCard
+from tetriserve.models.encoders import TextEncoders
 from tetriserve.models.flow_match import check_scheduler, linear_schedule
-from tetriserve.models.fp8 import quantized
-from tetriserve.models.packed_transformer import PackedTransformer
+from tetriserve.models.packed_transformer import PackedTransformer, Packing
 from tetriserve.models.patches import from_patches, to_patches
 from tetriserve.models.preview import LatentColours
 from tetriserve.models.program import Prepared, Shape, StepProgram
@@ -32,24 +31,28 @@ PATCH = 2
 
 
 class PatchAdapter(ABC):
-    """Most of a ModelAdapter, for a diffusers pipeline whose modules are on their device."""
+    """Most of a ModelAdapter, for a diffusers pipeline whose VAE is on its device; the network is moved there."""
 
-    _network: PackedTransformer
-
-    def __init__(self, pipeline: Any, card: ModelCard, device: torch.device) -> None:
+    def __init__(self, pipeline: Any, card: ModelCard, packing: Packing, encoders: TextEncoders) -> None:
         check_scheduler(pipeline.scheduler)
         self.card = card
         self._pipe = pipeline
-        self._device = device
+        self._encoders = encoders
+        self._device = packing.device
         self._dtype: torch.dtype = pipeline.transformer.dtype
         self._config = pipeline.transformer.config
-        self._colours = LatentColours.fit(pipeline.vae, device)
+        self._colours = LatentColours.fit(pipeline.vae, self._device)
+        self._network = self._pack(pipeline.transformer, packing)
 
     # --- of each model ------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
-        """Conditioning of P prompts: tensors (P, ...)."""
+    def _pack(self, transformer: Any, packing: Packing) -> PackedTransformer:
+        """Take over the weights of the pipeline's network."""
+
+    @abstractmethod
+    def _encode_prompts(self, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, ...]:
+        """Conditioning of P prompts: tensors (P, ...). The text encoders are on `device`."""
 
     @abstractmethod
     def _conditioning_shapes(self, prompts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
@@ -84,14 +87,12 @@ class PatchAdapter(ABC):
         """The attention heads of the network."""
         return HeadsShape(self._config.num_attention_heads, self._config.attention_head_dim, self._dtype)
 
-    def use_8_bits(self) -> None:
-        """Quantize the blocks' layers."""
-        self._network = replace(self._network, blocks=quantized(self._network.blocks))
-
     def encode(self, request: Request) -> RequestState:
         """Encode the prompt, and the negative one where true CFG needs it, and draw noise from the seed."""
         prompts = self._prompts(request)
-        conditioning = self._encode_prompts(prompts)
+        with self._encoders.at_work() as device:
+            encoded = self._encode_prompts(prompts, device)
+        conditioning = tuple(tensor.to(self._device) for tensor in encoded)
         generator = torch.Generator("cpu").manual_seed(request.seed)
         noise = randn_tensor(self._latent_shape(request.size), generator, self._device, self._dtype)
         return self._state(request, to_patches(noise, PATCH), conditioning, self._warnings(prompts))
@@ -107,10 +108,11 @@ class PatchAdapter(ABC):
         passes, num_text = state.conditioning[0].shape[:2]
         return Shape(num_text, state.latents.shape[1], batch, passes)
 
-    def decode(self, state: RequestState) -> Tensor:
+    def decode(self, state: RequestState, *, tiled: bool = False) -> Tensor:
         """(height, width, 3) uint8 on the CPU."""
         height, width = self._latent_shape(state.request.size)[-2:]
-        return decode_image(self._pipe.vae, self._to_vae(from_patches(state.latents, PATCH, height, width)))
+        latents = self._to_vae(from_patches(state.latents, PATCH, height, width))
+        return decode_image(self._pipe.vae, latents, tiled=tiled)
 
     def preview(self, request: Request, latents: Tensor) -> Tensor:
         """One pixel a latent, so an eighth of the image's size."""

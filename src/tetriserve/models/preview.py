@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tetriserve.models.vae import encode_images
+
 NUM_FIELDS = 8
 FIELD_PX = 64
 RIDGE = 1e-3
@@ -26,7 +28,7 @@ class LatentColours:
         """Least squares over encoded colour fields. Latents are those that the VAE encodes to and decodes from."""
         with torch.inference_mode():
             fields = _colour_fields().to(device)
-            latents = vae.encode((fields * 2 - 1).to(vae.dtype)).latent_dist.mode().float()
+            latents = encode_images(vae, fields * 2 - 1).float()
             colours = F.avg_pool2d(fields, FIELD_PX // latents.shape[-1])
             x, y = _with_one(latents), colours.permute(0, 2, 3, 1).reshape(-1, 3)
             gram = x.T @ x + RIDGE * len(x) * torch.eye(x.shape[1], device=device)

@@ -14,8 +14,16 @@ from torch import Tensor
 
 from tetriserve.models.ulysses import SequenceGroup, TokenSplit, swap
 
-Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Image tokens (l, R, C), text tokens (t, R, D) and modulations (R, K, D) -> velocities (l, R, C)."""
+Predict = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""Image tokens (l, R, C), text tokens (t, R, D), modulations (R, K, D), mask (R, 1, 1, L) -> velocities (l, R, C)."""
+
+Guide = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Velocities (l, B, C) of the pass with the prompt and of the negative one, scales (B, 1) -> the one to follow."""
+
+
+def linear_guidance(positive: Tensor, negative: Tensor, scales: Tensor) -> Tensor:
+    """Classifier-free guidance."""
+    return negative + scales * (positive - negative)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +37,43 @@ class Shape:
 
 
 class Prepared(NamedTuple):
-    """What a request's steps need and its prompt alone decides: text tokens (t, P, D), modulations (S, P, K, D)."""
+    """What a request's steps need and its prompt alone decides: text tokens (t, P, D), modulations (S, P, K, D).
+
+    `valid` (t, P) says which text tokens there are, if not all.
+    """
 
     text: Tensor
     tables: Tensor
+    valid: Tensor | None = None
+
+    def repeated(self, passes: int) -> "Prepared":
+        """The same for each of so many passes."""
+        valid = None if self.valid is None else self.valid.expand(-1, passes)
+        return Prepared(self.text.expand(-1, passes, -1), self.tables.expand(-1, passes, -1, -1), valid)
+
+    @property
+    def num_bytes(self) -> int:
+        """What is kept for it, however often parts of it are shown."""
+        return self.text.untyped_storage().nbytes() + self.tables.untyped_storage().nbytes()
 
 
 class StepInputs(NamedTuple):
-    """Inputs of one step: latents (l, B, C), text (t, R, D), table (R, K, D), guidance scales and sigma steps (B,)."""
+    """Inputs of one step: latents (l, B, C), text (t, R, D), table (R, K, D), guidance scales and sigma steps (B,).
+
+    `mask` (R, 1, 1, L) is true for tokens that are attended to, in the order in which attention has them.
+    """
 
     latents: Tensor
     text: Tensor
     table: Tensor
     scales: Tensor
     sigma_steps: Tensor
+    mask: Tensor | None = None
+
+    def copied(self) -> "StepInputs":
+        """The same values in memory of their own."""
+        given = self._asdict().items()
+        return self._replace(**{name: tensor.clone() for name, tensor in given if tensor is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +120,29 @@ class StepProgram:
 
     layout: Layout
     predict: Predict
+    guide: Guide = linear_guidance
 
     def text(self, prepared: Sequence[Prepared]) -> Tensor:
         """This rank's text tokens (t, R, D) of a batch."""
         passes = self.layout.passes
         parts = [self.layout.text.shard(one.text)[:, passes.start : passes.stop] for one in prepared]
         return torch.cat(parts, dim=1)
+
+    def mask(self, prepared: Sequence[Prepared]) -> Tensor | None:
+        """What the rows of a batch attend to: of every rank, its text tokens and then its image tokens."""
+        passes, rows = self.layout.passes, []
+        for one in prepared:
+            if one.valid is None:
+                return None
+            rows.append(one.valid[:, passes.start : passes.stop])
+        valid = torch.cat(rows, dim=1)
+        texts, images = torch.split(valid, list(self.layout.text.lengths)), self.layout.image.lengths
+        parts = [
+            part
+            for text, num_image in zip(texts, images, strict=True)
+            for part in (text, valid.new_ones(num_image, valid.shape[1]))
+        ]
+        return torch.cat(parts).t()[:, None, None].contiguous()
 
     def table(self, prepared: Sequence[Prepared], steps: Sequence[int]) -> Tensor:
         """The modulations (R, K, D) of the step that each request takes."""
@@ -106,7 +154,7 @@ class StepProgram:
         """One Euler step of every request, in fp32: (l, B, C). Source: FlowMatchEulerDiscreteScheduler.step."""
         latents = inputs.latents
         rows = latents.repeat_interleave(len(self.layout.passes), dim=1)
-        velocity = self._guided(self.predict(rows, inputs.text, inputs.table), inputs.scales)
+        velocity = self._guided(self.predict(rows, inputs.text, inputs.table, inputs.mask), inputs.scales)
         stepped = latents.float() + inputs.sigma_steps[:, None] * velocity
         return stepped.to(latents.dtype)
 
@@ -119,5 +167,4 @@ class StepProgram:
         else:
             other = swap(velocity, self.layout.group)
             positive, negative = (velocity, other) if self.layout.passes.start == 0 else (other, velocity)
-        guided: Tensor = negative + scales[:, None].to(velocity.dtype) * (positive - negative)
-        return guided
+        return self.guide(positive, negative, scales[:, None].to(velocity.dtype))

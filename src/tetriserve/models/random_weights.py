@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tetriserve.models.components import Component
-from tetriserve.models.weights import empty_encoder, empty_module
+from tetriserve.models.weights import empty_encoder, empty_module, replace_tensors, tensors_of
 
 SEED = 0
 STD = 0.02
@@ -24,16 +24,14 @@ def at_random(component: Component, directory: Path, device: torch.device, dtype
     make = empty_encoder if component.is_encoder else empty_module
     module = make(component.model_class(), directory / component.name)
     generator = torch.Generator(device).manual_seed(SEED)
-    made: dict[int, Tensor] = {}  # a parameter that two modules share stays one
-    for child in module.modules():
-        for kept in (child._parameters, child._buffers):
-            for name, empty in kept.items():
-                if empty is None or not empty.is_meta:
-                    continue
-                if id(empty) not in made:
-                    values = _fill(torch.empty(empty.shape, dtype=dtype, device=device), name, generator)
-                    made[id(empty)] = nn.Parameter(values, requires_grad=False) if kept is child._parameters else values
-                kept[name] = made[id(empty)]
+    names = {id(tensor): name for _, name, tensor in tensors_of(module)}
+
+    def filled(tensor: Tensor) -> Tensor:
+        if not tensor.is_meta:
+            return tensor
+        return _fill(torch.empty(tensor.shape, dtype=dtype, device=device), names[id(tensor)], generator)
+
+    replace_tensors([module], filled)
     return module.to(device).eval()
 
 
@@ -45,6 +43,6 @@ def random_tokenizer(component: Component, directory: Path) -> Any:
 
 def _fill(values: Tensor, name: str, generator: torch.Generator) -> Tensor:
     """Norms are ones, so that no depth makes values explode."""
-    if values.dim() == 1 and name == "weight":
+    if name == "gamma" or (values.dim() == 1 and name == "weight"):
         return values.fill_(1.0)
     return values.normal_(0.0, STD, generator=generator)

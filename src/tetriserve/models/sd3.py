@@ -13,8 +13,8 @@ from torch import Tensor
 from tetriserve.core.size import Size
 from tetriserve.models.adapter import RequestState
 from tetriserve.models.attention import JointAttention
-from tetriserve.models.card import ModelCard
 from tetriserve.models.flow_match import own_schedule
+from tetriserve.models.packed_transformer import PackedTransformer, Packing
 from tetriserve.models.patch_adapter import PatchAdapter
 from tetriserve.models.program import Layout, Prepared, Shape, StepProgram
 from tetriserve.models.sd3_network import pack_sd3, positions
@@ -24,10 +24,8 @@ from tetriserve.models.ulysses import SequenceGroup
 class SD3Adapter(PatchAdapter):
     """Implements ModelAdapter for a StableDiffusion3Pipeline."""
 
-    def __init__(self, pipeline: Any, card: ModelCard, device: torch.device) -> None:
-        super().__init__(pipeline, card, device)
-        self._has_image_attention = bool(self._config.dual_attention_layers)
-        self._network = pack_sd3(pipeline.transformer)
+    def _pack(self, transformer: Any, packing: Packing) -> PackedTransformer:
+        return pack_sd3(transformer, packing)
 
     def prepare(self, state: RequestState) -> Prepared:
         """Embedded text, and the modulations of all steps at once."""
@@ -42,18 +40,19 @@ class SD3Adapter(PatchAdapter):
     def program(self, size: Size, shape: Shape, group: SequenceGroup) -> StepProgram:
         """Bind the network to a shape and a group."""
         layout = Layout.of(shape, group)
-        attention = JointAttention.of(layout, self.heads, self._device, image_alone=self._has_image_attention)
+        image_alone = bool(self._config.dual_attention_layers)
+        attention = JointAttention.of(layout, self.heads, self._device, image_alone=image_alone)
         where = layout.image.shard(positions(self._pipe.transformer.pos_embed, *self._latent_shape(size)[-2:]))
         return StepProgram(layout, partial(self._network.velocity, attention=attention, positions=where))
 
-    def _encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
+    def _encode_prompts(self, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, ...]:
         """Embeddings of CLIP and then T5 (P, t, C), and pooled ones of CLIP (P, C)."""
         encoded = [
             self._pipe.encode_prompt(
                 prompt,
                 None,
                 None,
-                device=self._device,
+                device=device,
                 do_classifier_free_guidance=False,
                 max_sequence_length=self.card.max_sequence_length,
             )

@@ -11,6 +11,7 @@ from tetriserve.models.linear import Linear
 from tetriserve.models.packed_transformer import (
     Norm,
     PackedTransformer,
+    Packing,
     last_norm,
     pack_image,
     pack_norms,
@@ -18,22 +19,22 @@ from tetriserve.models.packed_transformer import (
     pack_sites,
     pack_text,
     pack_text_qkv,
-    taken,
     zero_norms,
 )
 from tetriserve.models.transformer_blocks import Block, ImageAttention, JointBlock, LastJointBlock
 
 
-def pack_sd3(transformer: Any) -> PackedTransformer:
-    """Take an SD3Transformer2DModel's weights over, block by block, so that no second copy of them is held."""
+def pack_sd3(transformer: Any, packing: Packing) -> PackedTransformer:
+    """Take an SD3Transformer2DModel's weights over, block by block."""
+    packing.move_rest(transformer)
     starts, end = _starts(transformer.transformer_blocks)
     sites = _sites(starts, end)
     modulations: list[Linear] = []
     blocks: list[Block] = []
     first = next(sites)
-    for block, (_, image_start) in zip(taken(transformer.transformer_blocks), starts, strict=True):
+    for block, (_, image_start) in zip(packing.taken(transformer.transformer_blocks), starts, strict=True):
         modulations += [Linear.of(block.norm1_context.linear), Linear.of(block.norm1.linear)]
-        blocks.append(_pack_block(block, next(sites), next(sites), image_start))
+        blocks.append(packing.convert(_pack_block(block, next(sites), next(sites), image_start)))
     modulations.append(Linear.of(transformer.norm_out.linear))
     return PackedTransformer(
         tuple(blocks),

@@ -1,16 +1,16 @@
 """Loads large modules without ever holding a second copy of them, or more than one file of them on the host."""
 
-import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from safetensors.torch import load_file
+from safetensors import safe_open
+from torch import Tensor, nn
 
 from tetriserve.core.errors import ConfigurationError
-
-WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+from tetriserve.models.weight_files import WEIGHTS_FILE, shards
 
 
 def load_module(model_class: Any, directory: Path, device: torch.device, dtype: torch.dtype) -> Any:
@@ -20,16 +20,52 @@ def load_module(model_class: Any, directory: Path, device: torch.device, dtype: 
     if the files lack a weight or hold one of another shape.
     """
     module = empty_module(model_class, directory)
-    for shard in _shards(directory):
-        weights = {name: x.to(dtype) for name, x in load_file(shard, device=str(device)).items()}
-        try:
-            module.load_state_dict(weights, strict=False, assign=True)
-        except RuntimeError as error:
-            raise ConfigurationError(f"{shard} does not fit the module: {error}") from error
+    for shard in shards(directory, WEIGHTS_FILE):
+        assign(module, read_file(shard, device, dtype), shard)
+    return finished(module, directory)
+
+
+def read_file(
+    path: Path, device: torch.device, dtype: torch.dtype, wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, Tensor]:
+    """The `wanted` tensors of a safetensors file, each moved and converted before the next is read."""
+    with safe_open(path, framework="pt", device=str(device)) as file:
+        return {name: file.get_tensor(name).to(dtype) for name in file.keys() if wanted(name)}  # noqa: SIM118
+
+
+def assign(module: Any, weights: dict[str, Tensor], origin: Path) -> None:
+    """Give a module some of its weights. Raises ConfigurationError if one has another shape."""
+    try:
+        module.load_state_dict(weights, strict=False, assign=True)
+    except RuntimeError as error:
+        raise ConfigurationError(f"{origin} does not fit the module: {error}") from error
+
+
+def finished(module: Any, origin: Path) -> Any:
+    """The module in eval mode. Raises ConfigurationError if it lacks weights."""
     missing = [name for name, x in module.state_dict().items() if x.is_meta]
     if missing:
-        raise ConfigurationError(f"{directory} lacks {len(missing)} weights, the first is {missing[0]}")
+        raise ConfigurationError(f"{origin} lacks {len(missing)} weights, the first is {missing[0]}")
     return module.requires_grad_(False).eval()
+
+
+def tensors_of(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, Tensor]]:
+    """Every parameter and buffer with the dictionary and the name that it is kept under."""
+    for child in module.modules():
+        for kept in (child._parameters, child._buffers):
+            yield from ((kept, name, tensor) for name, tensor in list(kept.items()) if tensor is not None)
+
+
+def replace_tensors(modules: Iterable[nn.Module], make: Callable[[Tensor], Tensor]) -> None:
+    """Put what `make` makes of each tensor in its place; one that is kept in several places stays one."""
+    made: dict[int, tuple[Tensor, Tensor]] = {}  # holds the old one, too: its id must not be given to another
+    for module in modules:
+        for kept, name, tensor in tensors_of(module):
+            if id(tensor) not in made:
+                new = make(tensor)
+                is_parameter = isinstance(tensor, nn.Parameter) and new is not tensor
+                made[id(tensor)] = tensor, nn.Parameter(new, requires_grad=False) if is_parameter else new
+            kept[name] = made[id(tensor)][1]
 
 
 def empty_module(model_class: Any, directory: Path) -> Any:
@@ -60,19 +96,3 @@ def load_encoder(model_class: Any, directory: Path, device: torch.device, dtype:
         missing = sorted(found["missing_keys"])
         raise ConfigurationError(f"{directory} lacks {len(missing)} weights, the first is {missing[0]}")
     return module.requires_grad_(False).eval()
-
-
-def _shards(directory: Path) -> list[Path]:
-    """The safetensors files of a module, of which large ones have several and an index."""
-    index = directory / f"{WEIGHTS_FILE}.index.json"
-    if not index.is_file():
-        shards = [directory / WEIGHTS_FILE]
-    else:
-        names: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        shards = [directory / name for name in sorted(set(names.values()))]
-    missing = [shard.name for shard in shards if not shard.is_file()]
-    if missing:
-        raise ConfigurationError(
-            f"{directory} lacks {len(missing)} of {len(shards)} weight files: {', '.join(missing)}"
-        )
-    return shards

@@ -1,7 +1,7 @@
 """What an operator chooses before a service starts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from tetriserve.core.size import Size
 from tetriserve.cost.deadline import PAPER_SLO_S
 from tetriserve.engine.devices import DTYPES
 from tetriserve.models.card import ModelCard
-from tetriserve.models.source import find_model, model_name
+from tetriserve.models.config import LoadingConfig
+from tetriserve.models.source import fetch_model, find_model, model_name
 from tetriserve.scheduler.config import SchedulerConfig
 
 EMBEDDED_MODEL_DIR = Path(__file__).parent.parent / "embedded"
@@ -69,13 +70,14 @@ class ServingConfig:
 
     model_dir: Path = setting(
         EMBEDDED_MODEL_DIR,
-        "a directory in the diffusers layout, or random:NAME for an architecture with random weights, like "
-        "random:flux1-dev (default: the embedded model)",
+        "a directory in the diffusers layout, a model on the Hugging Face hub like black-forest-labs/FLUX.1-dev, or "
+        "random:NAME for an architecture with random weights, like random:flux1-dev (default: the embedded model)",
         name="model",
         metavar="MODEL",
         read=_read_model,
         write=_write_model_dir,
     )
+    revision: str | None = setting(None, "branch, tag or commit of a model on the hub (default: its main branch)")
     devices: str = setting("auto", "cpu:N or cuda or cuda:N; auto is all GPUs, else cpu:2", metavar="KIND[:N]")
     dtype: str = setting(
         "auto", "number format; auto is float32 on CPUs and bfloat16 on GPUs", choices=("auto", *DTYPES)
@@ -105,7 +107,13 @@ class ServingConfig:
         "docs/policies.md, or your own as package.module:factory",
         metavar="NAME",
     )
+    loading: LoadingConfig = group(LoadingConfig, "loading")
     scheduler: SchedulerConfig = group(SchedulerConfig, "scheduling")
+
+    def fetched(self) -> "ServingConfig":
+        """The same with its model on this machine, downloaded if only the hub has it. Raises ConfigurationError."""
+        with_transformer = self.loading.transformer is None
+        return replace(self, model_dir=fetch_model(self.model_dir, self.revision, with_transformer=with_transformer))
 
     def sizes_for(self, card: ModelCard) -> tuple[Size, ...]:
         """The configured sizes, or the model's own, smallest first. Raises ConfigurationError for one it can't make."""

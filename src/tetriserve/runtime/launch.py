@@ -28,7 +28,7 @@ from tetriserve.scheduler.scheduler import Scheduler
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
-"""Told (done, total, what) while something long goes on."""
+"""Told (done, total, what) while something long goes on; a total of 0 means that `what` is a notice to be kept."""
 
 
 @asynccontextmanager
@@ -36,8 +36,10 @@ async def workers(config: ServingConfig, progress: Progress) -> AsyncIterator[tu
     """Worker processes with the model loaded, and the mailbox of their events."""
     mailbox = Mailbox(asyncio.get_running_loop())
     sizes = config.sizes_for(read_card(config.model_dir))
-    engine = EngineConfig(config.model_dir, config.devices, config.dtype, sizes)
-    executor = ProcessExecutor(engine, mailbox.post, lambda text: progress(0, 1, text))
+    engine = EngineConfig(config.model_dir, config.devices, config.dtype, sizes, config.loading)
+    executor = ProcessExecutor(
+        engine, mailbox.post, lambda text: progress(0, 1, text), lambda text: progress(0, 0, text)
+    )
     try:
         await asyncio.to_thread(executor.start)
         yield executor, mailbox
@@ -93,12 +95,19 @@ async def obtain_profile(
         return _given_profile(config.profile, describe_machine(menu.card, executor))
     machine = describe_machine(menu.card, executor)
     store = ProfileStore()
-    path = store.path(config.model_dir, machine.model, machine.device_name, machine.dtype)
+    path = _stored_at(store, config, machine)
     profile = store.find(path, menu.sizes, executor.num_devices)
     if profile is None:
         profile = await Profiler(executor, mailbox, machine, progress=progress).measure(menu.sizes)
         store.save(path, profile)
     return profile
+
+
+def _stored_at(store: ProfileStore, config: ServingConfig, machine: Machine) -> Path:
+    """Encoding takes another time where the encoders are not on the device."""
+    encoders = config.loading.encoders
+    numbers = machine.dtype if encoders == "resident" else f"{machine.dtype}-encoders-{encoders}"
+    return store.path(config.model_dir, machine.model, machine.device_name, numbers)
 
 
 def _given_profile(path: Path, machine: Machine) -> Profile:
@@ -121,7 +130,7 @@ async def measure_and_store(config: ServingConfig, progress: Progress, repetitio
         profiler = Profiler(executor, mailbox, machine, repetitions, progress)
         profile = await profiler.measure(config.sizes_for(card))
     store = ProfileStore()
-    path = store.path(config.model_dir, machine.model, machine.device_name, machine.dtype)
+    path = _stored_at(store, config, machine)
     store.save(path, profile)
     return profile, path
 

@@ -16,6 +16,7 @@ from tetriserve.core.params import GenerationParams
 from tetriserve.cost.profile import unmeasured_profile
 from tetriserve.engine.devices import count_gpus, resolve_devices
 from tetriserve.models.card import read_card
+from tetriserve.models.config import EncoderPlace, LoadingConfig
 from tetriserve.models.source import find_model
 from tetriserve.runtime.config import EMBEDDED_MODEL_DIR, ServingConfig
 from tetriserve.runtime.image_file import encode
@@ -45,8 +46,9 @@ class Pipeline:
     """A model ready to draw. A context manager: workers start on entry and end on exit.
 
     `devices` "auto" is one GPU, else one worker on all cores; with more devices every step runs on the largest block of
-    them that is a power of two, eight at most.
-    Raises ConfigurationError on entry if the model or the devices can't be used.
+    them that is a power of two, eight at most. `model`, `revision` and the rest are what the settings of
+    those names are (docs/configuration.md); a model on the hub is downloaded at once.
+    Raises ConfigurationError, some of it on entry, if the model or the devices can't be used.
     """
 
     def __init__(
@@ -55,11 +57,18 @@ class Pipeline:
         devices: str = "auto",
         dtype: str = "auto",
         progress: Progress = lambda done, total, what: None,
+        *,
+        revision: str | None = None,
+        transformer: str | None = None,
+        encoders: EncoderPlace = "resident",
     ) -> None:
         if devices == "auto":
             devices = "cuda:1" if count_gpus() else "cpu:1"
         degree = degrees(len(resolve_devices(devices)))[-1]
-        self._config = ServingConfig(find_model(str(model)), devices, dtype, policy=f"fixed-sp{min(degree, 8)}")
+        policy = f"fixed-sp{min(degree, 8)}"
+        loading = LoadingConfig(transformer, encoders)
+        config = ServingConfig(find_model(str(model)), revision, devices, dtype, policy=policy, loading=loading)
+        self._config = config.fetched()
         card = read_card(self._config.model_dir)
         self._menu = Menu(card, self._config.sizes_for(card))
         self._progress = progress

@@ -58,10 +58,8 @@ class TetriServe:
 
     def __init__(self, device: torch.device, group: SequenceGroup, *, fp8: bool = False) -> None:
         self._adapter = load_model(
-            architecture_directory("flux1-dev"), device, torch.bfloat16, report=lambda text: None
+            architecture_directory("flux1-dev"), device, torch.bfloat16, report=lambda text: None, eight_bits=fp8
         )
-        if fp8:
-            self._adapter.use_8_bits()
         self._denoiser = Denoiser(self._adapter)
         self._group = group
 

@@ -1,0 +1,54 @@
+"""Where text encoders are while nothing is encoded, and where they work: they take as much memory as a small network.
+
+They stay on the device, or on its host until a prompt has to be encoded, or are on the host for good and work there.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tetriserve.models.config import EncoderPlace
+from tetriserve.models.weights import replace_tensors, tensors_of
+
+HOST = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class TextEncoders:
+    """`modules` are where `home_of` says. Made once: for visits to a GPU their memory is pinned."""
+
+    modules: Sequence[Any]
+    place: EncoderPlace
+    device: torch.device
+
+    @classmethod
+    def of(cls, pipeline: Any, place: EncoderPlace, device: torch.device) -> "TextEncoders":
+        """Those of a diffusers pipeline."""
+        named = pipeline.components.items()
+        modules = [part for name, part in named if name.startswith("text_encoder") and part is not None]
+        if place == "offload" and device.type == "cuda":
+            replace_tensors(modules, lambda x: x.pin_memory())
+        return cls(modules, place, device)
+
+    @contextmanager
+    def at_work(self) -> Iterator[torch.device]:
+        """The device on which they encode inside of this context."""
+        if self.place != "offload":
+            yield HOST if self.place == "cpu" else self.device
+            return
+        at_home = [place for module in self.modules for place in tensors_of(module)]
+        # Copies from pinned memory run in the order of the device's work; nothing comes back, for nothing changes.
+        replace_tensors(self.modules, lambda x: x.to(self.device, copy=True, non_blocking=True))
+        try:
+            yield self.device
+        finally:
+            for kept, name, tensor in at_home:
+                kept[name] = tensor
+
+
+def home_of(place: EncoderPlace, device: torch.device) -> torch.device:
+    """Where encoders are loaded to."""
+    return device if place == "resident" else HOST
