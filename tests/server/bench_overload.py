@@ -1,9 +1,10 @@
 """What does ten times the load do to a server that refuses what it can't promise?
 
-The real server with the embedded model. First what it can carry: `--clients` that always wait for their image, and how
-long an image takes alone. Then open-loop Poisson loads with deadlines of `--slo` times that: half of what it can carry
-("unloaded"), ten times that for `--seconds`, half again. Attainment is the share on time, by the server's clock, of
-those that were let in. Recovery: from the last arrival of the flood to the arrival after which none is late or refused.
+The real server with the embedded model, or with `--sleeping` over an engine that takes its time and no CPU. First what
+it can carry: `--clients` that always wait for their image, and how long an image takes alone. Then open-loop Poisson
+loads with deadlines of `--slo` times that: half of what it can carry ("half"), ten times that for `--seconds`, half
+again. Attainment is the share on time, by the server's clock, of those that were let in. Recovery: from the last
+arrival of the flood to the arrival after which none is late or refused.
 
     PYTHONPATH=src:tests python tests/server/bench_overload.py --seconds 300
 
@@ -24,7 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from server.conftest import RunningServer, run_server
+from server.conftest import run_server
+from server.program import program
 from tetriserve.bench.client import send_all
 from tetriserve.bench.reply import Reply
 from tetriserve.bench.target import Target
@@ -32,21 +34,19 @@ from tetriserve.metrics.attainment import quantile
 from tetriserve.runtime.config import EMBEDDED_MODEL_DIR
 from tetriserve.workload.trace import TraceEntry
 
-SIZE = 128
 PATIENT_S = 3000.0
 
 
-def arrivals(rate_per_s: float, seconds: float, num_steps: int, slo_s: float, seed: int) -> list[TraceEntry]:
-    """A Poisson load."""
+def arrivals(rate_per_s: float, seconds: float, like: TraceEntry, seed: int) -> list[TraceEntry]:
+    """A Poisson load of requests like one."""
     draw, at_s, found = random.Random(seed), 0.0, []
     while (at_s := at_s + draw.expovariate(rate_per_s)) < seconds:
-        found.append(TraceEntry(f"{seed}-{len(found)}", at_s, SIZE, SIZE, num_steps, slo_s, "a red apple"))
+        found.append(replace(like, request_id=f"{seed}-{len(found)}", arrival_s=at_s))
     return found
 
 
-async def capacity(target: Target, num_steps: int, clients: int, seconds: float) -> tuple[float, float]:
+async def capacity(target: Target, one: TraceEntry, clients: int, seconds: float) -> tuple[float, float]:
     """Seconds of an image alone, and images a second of clients that wait for theirs."""
-    one = TraceEntry("one", 0.0, SIZE, SIZE, num_steps, PATIENT_S, "a red apple")
     alone_s = statistics.median([(await send_all(target, [one]))[0].latency_s for _ in range(5)])
     end_s = time.monotonic() + seconds
 
@@ -59,17 +59,17 @@ async def capacity(target: Target, num_steps: int, clients: int, seconds: float)
     return alone_s, sum(await asyncio.gather(*(client() for _ in range(clients)))) / seconds
 
 
-def memory_mb(server: RunningServer) -> float:
+def memory_mb(pid: int) -> float:
     """Resident memory of the process that serves HTTP."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
 
 
-async def with_memory(server: RunningServer, target: Target, load: Sequence[TraceEntry]) -> tuple[list[Reply], float]:
+async def with_memory(pid: int, target: Target, load: Sequence[TraceEntry]) -> tuple[list[Reply], float]:
     """The replies, and the most memory while they came."""
     sending, most_mb = asyncio.ensure_future(send_all(target, load)), 0.0
     while not sending.done():
-        most_mb = max(most_mb, memory_mb(server))
+        most_mb = max(most_mb, memory_mb(pid))
         await asyncio.wait((sending,), timeout=0.5)
     return sending.result(), most_mb
 
@@ -97,27 +97,27 @@ def recovery_s(replies: Sequence[Reply], gap_s: float) -> float:
     return gap_s + max(bad, default=0.0)
 
 
-async def measure(server: RunningServer, args: argparse.Namespace) -> dict[str, Any]:
+async def measure(url: str, pid: int, args: argparse.Namespace) -> dict[str, Any]:
     """All loads, one after another."""
-    target = Target(server.url, timeout_s=600.0)
-    alone_s, per_s = await capacity(target, args.steps, args.clients, args.calm)
-    slo_s = args.slo * alone_s
-    calm = arrivals(per_s / 2, args.calm, args.steps, slo_s, 1)
-    flood = arrivals(10 * per_s, args.seconds, args.steps, slo_s, 2)
-    rows = [told("half", *await with_memory(server, target, calm))]
+    target = Target(url, timeout_s=600.0)
+    one = TraceEntry("one", 0.0, args.size, args.size, args.steps, PATIENT_S, "a red apple")
+    alone_s, per_s = await capacity(target, one, args.clients, args.calm)
+    one = replace(one, slo_s=args.slo * alone_s)
+    calm, flood = arrivals(per_s / 2, args.calm, one, 1), arrivals(10 * per_s, args.seconds, one, 2)
+    rows = [told("half", *await with_memory(pid, target, calm))]
     started_s = time.monotonic()
     after = [replace(entry, arrival_s=entry.arrival_s + args.seconds) for entry in calm]
-    replies, most_mb = await with_memory(server, target, [*flood, *after])
+    replies, most_mb = await with_memory(pid, target, [*flood, *after])
     elapsed_s = time.monotonic() - started_s
     during, afterwards = replies[: len(flood)], replies[len(flood) :]
-    rows += [told("ten times", during, most_mb), told("half again", afterwards, memory_mb(server))]
+    rows += [told("ten times", during, most_mb), told("half again", afterwards, memory_mb(pid))]
     recovered = [
         replace(one, entry=replace(one.entry, arrival_s=one.entry.arrival_s - args.seconds)) for one in afterwards
     ]
     return {
         "alone_s": alone_s,
         "carries_per_s": per_s,
-        "slo_s": slo_s,
+        "slo_s": one.slo_s,
         "elapsed_s": elapsed_s,
         "rows": rows,
         "recovery_s": recovery_s(recovered, args.seconds - flood[-1].arrival_s),
@@ -130,13 +130,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0, help="of the flood")
     parser.add_argument("--calm", type=float, default=30.0, help="seconds of every other load")
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--size", type=int, default=128, help="pixels a side; 256 for the sleeping engine")
+    parser.add_argument("--sleeping", action="store_true")
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--slo", type=float, default=5.0, help="deadline over the time of an image alone")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as cache_dir:
-        options = ("--sizes", f"{SIZE}x{SIZE}", "--admission", "reject", "--devices", "cpu:2")
-        with run_server(EMBEDDED_MODEL_DIR, Path(cache_dir), *options) as server:
-            sys.stdout.write(json.dumps(asyncio.run(measure(server, args))) + "\n")
+    with tempfile.TemporaryDirectory() as name:
+        if args.sleeping:
+            with program(Path(name), admission="reject") as sleeping:
+                measured = asyncio.run(measure(str(sleeping.client.base_url), sleeping.process.pid, args))
+        else:
+            options = ("--sizes", f"{args.size}x{args.size}", "--admission", "reject", "--devices", "cpu:2")
+            with run_server(EMBEDDED_MODEL_DIR, Path(name), *options) as server:
+                measured = asyncio.run(measure(server.url, server.process.pid, args))
+    sys.stdout.write(json.dumps(measured) + "\n")
 
 
 if __name__ == "__main__":

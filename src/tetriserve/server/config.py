@@ -22,7 +22,7 @@ JOB_STORES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
 def _write_job_store(url: str | None) -> str | None:
     """As it is shown: a password is not. libpq also finds passwords in ~/.pgpass and PGPASSWORD."""
-    return None if url is None else re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
+    return None if url is None else re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
 
 
 @dataclass(frozen=True, slots=True)
