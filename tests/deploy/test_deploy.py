@@ -14,6 +14,7 @@ import yaml
 from tetriserve.cli import build_parser
 from tetriserve.configuration.resolve import resolve
 from tetriserve.configuration.tree import Configuration
+from tetriserve.server.listen import ANSWER_S
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -51,6 +52,19 @@ def test_the_image_runs_a_command_there_is_and_copies_what_there_is() -> None:
     variables = dict(one.split("=", 1) for name, rest in said if name == "ENV" for one in rest.split())
     assert resolve(Configuration(), {}, variables).strange_variables == ()
     assert [rest for name, rest in said if name == "USER"] == ["tetriserve"], "not root"
+
+
+def test_jobs_outlive_the_container_and_the_service() -> None:
+    (volumes,) = (json.loads(rest) for name, rest in instructions() if name == "VOLUME")
+    mounts = [mount.split(":")[1] for mount in compose()["services"]["tetriserve"]["volumes"]]
+    state = "/home/tetriserve/.local/state/tetriserve"  # where platformdirs puts it for the image's user
+    assert state in volumes
+    assert state in mounts
+    unit = (DEPLOY / "tetriserve.service").read_text()
+    assert "StateDirectory=tetriserve\n" in unit
+    assert "XDG_STATE_HOME=/var/lib " in unit
+    seconds = int(re.findall(r"TimeoutStopSec=(\d+)", unit)[0])
+    assert seconds > defaults().server.grace_s + ANSWER_S
 
 
 def test_the_image_has_the_torch_that_setup_installs() -> None:

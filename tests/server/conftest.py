@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ def run_server(model_dir: Path, cache_dir: Path, *options: str, verbose: bool = 
         str(model_dir),
         *options,
     ]
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache_dir), "COLUMNS": "200"}
+    state_dir = tempfile.mkdtemp(dir=cache_dir)  # a server of its own
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache_dir), "XDG_STATE_HOME": state_dir, "COLUMNS": "200"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
     try:
         assert process.stderr is not None

@@ -22,8 +22,10 @@ from tetriserve.runtime.runtime import Runtime
 from tetriserve.runtime.service import Service
 from tetriserve.scheduler.policies import make_policy
 from tetriserve.scheduler.scheduler import Scheduler
-from tetriserve.server.app import create_app
-from tetriserve.server.config import ServerConfig
+from tetriserve.server.app import app_of
+from tetriserve.server.config import MEMORY, ServerConfig
+from tetriserve.server.context import Context
+from tetriserve.server.disk_archive import open_archive
 from tetriserve.server.listen import base_url, bind, serving_in_background
 from tetriserve.sim.executor import Faults, SimulatedExecutor
 
@@ -124,9 +126,13 @@ def fast_cost(num_devices: int, speed: float) -> CostModel:
 
 @asynccontextmanager
 async def sleeping_server(config: ServerConfig | None = None, **options: object) -> AsyncIterator[Sleeper]:
-    """A server on a free port, in this event loop."""
+    """A server on a free port, in this event loop. Its jobs outlive it where a state directory is set."""
     service, executor = make_service(**options)  # type: ignore[arg-type]
-    with bind("127.0.0.1", 0) as listener:
-        app = create_app(service, config)
-        async with serving_in_background(app, listener):
-            yield Sleeper(base_url(listener), app, service, executor)
+    config = config or ServerConfig()
+    config = config if config.state_dir else replace(config, job_store=MEMORY)
+    async with open_archive(config) as archive:
+        context = Context.of(service, config, archive)
+        app = app_of(context)
+        with bind("127.0.0.1", 0) as listener:
+            async with context.jobs.running(), serving_in_background(app, listener):
+                yield Sleeper(base_url(listener), app, service, executor)

@@ -40,7 +40,7 @@ def test_sigterm_ends_an_idle_server(tiny_model_dir: Path, tmp_path: Path) -> No
 def test_ctrl_c_ends_a_busy_server_and_who_outlasts_the_grace_period_gets_an_answer(
     tiny_model_dir: Path, tmp_path: Path
 ) -> None:
-    with run_server(tiny_model_dir, tmp_path, "--sizes", "512x512", "--devices", "cpu:1") as server:
+    with run_server(tiny_model_dir, tmp_path, "--sizes", "512x512", "--devices", "cpu:1", "--grace-s", "1") as server:
         session = os.getsid(server.process.pid)
         with ThreadPoolExecutor() as pool:
             answer = pool.submit(server.post, prompt="a cat", num_inference_steps=200)

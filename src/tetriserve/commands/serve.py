@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import socket
 from collections.abc import Callable
 
 from fastapi import FastAPI
@@ -12,7 +13,10 @@ from tetriserve.commands.progress import progress_bar
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.runtime.launch import loaded_model
 from tetriserve.runtime.service import Service
-from tetriserve.server.app import create_app
+from tetriserve.server.app import app_of
+from tetriserve.server.context import Context
+from tetriserve.server.disk_archive import open_archive
+from tetriserve.server.drain import ContextDrain
 from tetriserve.server.keys import with_keys
 from tetriserve.server.listen import base_url, bind, serve_until_signal
 from tetriserve.server.logs import set_up_logs
@@ -35,19 +39,28 @@ async def _serve(args: argparse.Namespace) -> None:
     config, listen = configuration.serving.fetched(), configuration.listen
     server = with_keys(configuration.server)
     with bind(listen.host, listen.port) as listener, progress_bar(console, "Starting") as progress:
-        async with loaded_model(config, progress) as model:
-            service = model.service(config)
-            greeting = _greeting(service, base_url(listener)) + (OPEN_WARNING if server.is_open_at(listen.host) else "")
-            app = create_app(service, server)
-            send_last = _trace(app, service, configuration.logs.otlp_endpoint)
-            await serve_until_signal(
-                app,
-                listener,
-                on_started=lambda: console.print(greeting, highlight=False, soft_wrap=True),
-                on_grace_over=lambda: service.runtime.fail("the server is shutting down"),
-            )
-            await asyncio.to_thread(send_last)
-            console.print("Stopped.")
+        async with open_archive(server) as archive, loaded_model(config, progress) as model:
+            context = Context.of(model.service(config), server, archive)
+            warning = OPEN_WARNING if server.is_open_at(listen.host) else ""
+            await serve_context(context, listener, console, warning, configuration.logs.otlp_endpoint)
+
+
+async def serve_context(
+    context: Context, listener: socket.socket, console: Console, warning: str = "", otlp_endpoint: str | None = None
+) -> None:
+    """Go on with the jobs that there are, and serve until a signal."""
+
+    def tell(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    app = app_of(context)
+    send_last = _trace(app, context.service, otlp_endpoint)
+    async with context.jobs.running() as num_resumed:
+        resumed = f"\n  {num_resumed} unfinished jobs of an earlier run go on" if num_resumed else ""
+        greeting = _greeting(context.service, base_url(listener)) + resumed + warning
+        await serve_until_signal(app, listener, lambda: tell(greeting), ContextDrain(context, tell))
+    await asyncio.to_thread(send_last)
+    tell("Stopped.")
 
 
 def _trace(app: FastAPI, service: Service, endpoint: str | None) -> Callable[[], None]:

@@ -9,7 +9,7 @@ from tetriserve.runtime.service import Service
 from tetriserve.scheduler.admission import Foresight
 from tetriserve.server.call import Call
 from tetriserve.server.config import ServerConfig
-from tetriserve.server.errors import RejectedError
+from tetriserve.server.errors import RejectedError, UnavailableError
 
 
 class Gate:
@@ -20,12 +20,25 @@ class Gate:
         self._config = config
         self._held: Counter[str] = Counter()
         self.on_rejection: list[Callable[[RejectedError], None]] = []
+        self.is_closed = False
+
+    @property
+    def num_held(self) -> int:
+        """Images that were let in and are not over."""
+        return self._held.total()
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        self.is_closed = True
 
     def admit(self, call: Call) -> Call:
         """The call as it is to be run, counted until `leave`.
 
-        Raises RejectedError, or EngineError if nothing can be run any more.
+        Raises RejectedError, UnavailableError if the gate is closed, or EngineError if nothing can be run any more.
         """
+        if self.is_closed:
+            retry_s = math.ceil(self._config.grace_s) + 1
+            raise UnavailableError("this server is ending and takes nothing new", "draining", retry_after_s=retry_s)
         if self._service.runtime.failure is not None:
             raise EngineError(self._service.runtime.failure)
         try:
@@ -36,6 +49,10 @@ class Gate:
             raise
         self._held[call.caller] += call.params.n
         return admitted
+
+    def readmit(self, call: Call) -> None:
+        """Count a call that an earlier server has let in: there is always room for it."""
+        self._held[call.caller] += call.params.n
 
     def leave(self, call: Call) -> None:
         """An admitted call is over, however it ended. Once for each."""

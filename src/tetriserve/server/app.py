@@ -23,9 +23,13 @@ DESCRIPTION = "Images by their deadlines, in the shape of OpenAI's Images API."
 
 
 def create_app(service: Service, config: ServerConfig | None = None) -> FastAPI:
-    """The application. The service is started and closed by its caller."""
-    config = config or ServerConfig()
-    context = Context.of(service, config)
+    """An application whose jobs end with the process. The service is started and closed by its caller."""
+    return app_of(Context.of(service, config or ServerConfig()))
+
+
+def app_of(context: Context) -> FastAPI:
+    """The application over what its routes share."""
+    service, config = context.service, context.config
     app = FastAPI(title="TetriServe", description=DESCRIPTION)
     errors.install(app)
     app.include_router(generations(context))

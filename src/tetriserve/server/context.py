@@ -6,8 +6,10 @@ from fastapi import Request
 
 from tetriserve.runtime.service import Service
 from tetriserve.server.admission import Gate
+from tetriserve.server.archive import JobArchive, MemoryArchive
 from tetriserve.server.config import ServerConfig
-from tetriserve.server.jobs import Jobs, MemoryJobs
+from tetriserve.server.job_index import JobIndex, Limits
+from tetriserve.server.jobs import Jobs
 from tetriserve.server.keys import ANYBODY
 from tetriserve.server.results import ResultStore
 
@@ -27,11 +29,14 @@ class Context:
     jobs: Jobs
 
     @classmethod
-    def of(cls, service: Service, config: ServerConfig) -> "Context":
-        """Nothing held, nothing kept."""
+    def of(cls, service: Service, config: ServerConfig, archive: JobArchive | None = None) -> "Context":
+        """Nothing held, nothing kept. Without an archive jobs end with the process."""
         gate = Gate(service, config)
         results = ResultStore(config.result_ttl_s, config.result_mb << 20)
-        return cls(service, config, gate, results, Jobs(service, gate, results, MemoryJobs(config.max_jobs)))
+        archive = archive or MemoryArchive()
+        job_mb = config.job_mb if archive.outlives_server else config.result_mb
+        index = JobIndex(Limits(config.max_jobs, config.job_ttl_s, job_mb << 20))
+        return cls(service, config, gate, results, Jobs(service, gate, archive, index))
 
     def file_url(self, request: Request, token: str) -> str:
         """Where a file can be had, by the name that the server was called by or is known by."""

@@ -20,13 +20,15 @@ MEANINGS = {
     400: "Something about the request can't be served; param names it.",
     401: "No API key, or none that is known.",
     404: "There is no such thing (any more).",
+    408: "The body did not come.",
     409: "Not now: what was asked for was cancelled, or isn't there yet.",
     411: "The body doesn't say how long it is.",
     413: "The body is too long.",
     429: "Too much to do, or no chance to be on time; Retry-After says when to try again.",
     500: "This request failed; others are not touched.",
     501: "Not implemented.",
-    503: "Nothing can be served (any more).",
+    503: "Nothing can be served (any more), or not now: Retry-After says when to try again.",
+    507: "There is no room to keep a job.",
 }
 STATUS_OF_CODE = {"model_not_found": 404, "job_not_found": 404, "file_not_found": 404, "job_has_no_result": 409}
 
@@ -39,6 +41,16 @@ class RejectedError(TetriServeError):
         self.code = code
         self.retry_after_s = retry_after_s
         self.predicted_s = predicted_s
+
+
+class UnavailableError(TetriServeError):
+    """A call that this server can't take at present, whatever it asks for: it is ending, or can't keep a job."""
+
+    def __init__(self, message: str, code: str, status: int = 503, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 def install(app: FastAPI) -> None:
@@ -89,6 +101,8 @@ def error_of(error: TetriServeError) -> tuple[int, ErrorBody]:
             predicted_ms = None if predicted_s is None else round(predicted_s * 1e3, 1)
             body = ErrorBody(message=str(error), type="rate_limit_error", code=code, predicted_latency_ms=predicted_ms)
             return 429, body
+        case UnavailableError(code=code, status=status):
+            return status, ErrorBody(message=str(error), type="server_error", code=code)
         case RequestCancelledError():
             return 409, ErrorBody(message=str(error), type="invalid_request_error", code="cancelled")
         case RequestFailedError(code=code):
@@ -100,8 +114,9 @@ def error_of(error: TetriServeError) -> tuple[int, ErrorBody]:
 async def _ours(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, TetriServeError)
     status, body = error_of(error)
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, RejectedError) else None
-    return error_response(status, body, headers)
+    if isinstance(error, RejectedError | UnavailableError):
+        return error_response(status, body, {"Retry-After": str(error.retry_after_s)})
+    return error_response(status, body)
 
 
 async def _nobody(_: Request, __: Exception) -> Response:

@@ -25,7 +25,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {"schema": EVENTS_SCHEMA}},
     },
     202: {"model": JobView, "description": "With background: the job that was begun."},
-    **failures(400, 401, 404, 409, 411, 413, 429, 500, 503),
+    **failures(400, 401, 404, 408, 409, 411, 413, 429, 500, 503, 507),
 }
 
 SloHeader = Annotated[
@@ -43,7 +43,7 @@ def generations(context: Context) -> APIRouter:
         """Make `n` images of one prompt. The clock of the deadline starts when the body has been read."""
         call = gate.admit(read_call(service, context.config, body, slo_header, caller_of(request)))
         if body.background is True:
-            record = context.jobs.start(call)
+            record = await context.jobs.start(call)
             headers = {"Location": f"{JOBS_PATH}/{record.job_id}"} | warning_headers(call.warnings)
             return _json(job_view(record), headers, 202)
         if body.stream:

@@ -9,8 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from tetriserve.core.errors import InvalidRequestError
 from tetriserve.server.context import FILES_PATH, JOBS_PATH, Context, caller_of
 from tetriserve.server.errors import failures
-from tetriserve.server.jobs import JobRecord
-from tetriserve.server.results import StoredFile
+from tetriserve.server.job_record import JobRecord
 from tetriserve.server.wire.images import ImageData, ImagesResponse
 from tetriserve.server.wire.jobs import JobList, JobView
 
@@ -45,10 +44,12 @@ def job_routes(context: Context) -> APIRouter:
         """How far a job is."""
         return job_view(find(request, job_id))
 
-    @router.delete(JOBS_PATH + "/{job_id}", responses=failures(400, 401, 404), response_model_exclude_none=True)
+    @router.delete(
+        JOBS_PATH + "/{job_id}", responses=failures(400, 401, 404, 503, 507), response_model_exclude_none=True
+    )
     async def cancel(request: Request, job_id: JobId) -> JobView:
         """Cancel a job: it leaves at the end of its running chunk. One that is over stays as it is."""
-        return job_view(context.jobs.cancel(find(request, job_id)))
+        return job_view(await context.jobs.cancel(find(request, job_id)))
 
     @router.get(
         JOBS_PATH + "/{job_id}/result", responses=failures(400, 401, 404, 409), response_model_exclude_none=True
@@ -62,7 +63,7 @@ def job_routes(context: Context) -> APIRouter:
         call = record.call
         return ImagesResponse(
             created=record.finished_at or int(time.time()),
-            data=[_data(context, request, record, token) for token in record.files],
+            data=[await _data(context, request, record, token) for token in record.files],
             size=str(call.params.size),
             quality=call.quality,
             output_format=call.file_format.name,
@@ -72,8 +73,8 @@ def job_routes(context: Context) -> APIRouter:
     @router.get(FILES_PATH + "/{token}", response_class=Response, responses=FILE_RESPONSES)
     async def file(token: Annotated[str, Path(max_length=64)]) -> Response:
         """A finished image, for as long as the server keeps it. Its name is the only key that it needs."""
-        found = _file(context, token)
-        return Response(found.data, media_type=found.media_type, headers={"Cache-Control": "private, max-age=600"})
+        data, media_type = await _file(context, token)
+        return Response(data, media_type=media_type, headers={"Cache-Control": "private, max-age=600"})
 
     return router
 
@@ -95,15 +96,17 @@ def job_view(record: JobRecord) -> JobView:
     )
 
 
-def _data(context: Context, request: Request, record: JobRecord, token: str) -> ImageData:
-    file = _file(context, token)
+async def _data(context: Context, request: Request, record: JobRecord, token: str) -> ImageData:
     if record.call.as_url:
         return ImageData(url=context.file_url(request, token))
-    return ImageData(b64_json=base64.b64encode(file.data).decode("ascii"))
+    data, _ = await _file(context, token)
+    return ImageData(b64_json=base64.b64encode(data).decode("ascii"))
 
 
-def _file(context: Context, token: str) -> StoredFile:
-    file = context.results.get(token)
-    if file is None:
+async def _file(context: Context, token: str) -> tuple[bytes, str]:
+    """A file of a call or of a job, and its media type. Raises InvalidRequestError."""
+    kept = context.results.get(token)
+    found = await context.jobs.file(token) if kept is None else (kept.data, kept.media_type)
+    if found is None:
         raise InvalidRequestError("there is no such file (any more)", "token", "file_not_found")
-    return file
+    return found

@@ -1,129 +1,153 @@
-"""Background jobs: calls that go on without their caller. Owns their tasks; what is known of them is in a store."""
+"""Background jobs: calls that go on without their caller, and without this process where the archive outlives it."""
 
 import asyncio
+import logging
 import secrets
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
-from tetriserve.core.errors import RequestCancelledError, TetriServeError
+from tetriserve.core.errors import EngineError, RequestCancelledError, TetriServeError
 from tetriserve.runtime.runtime import Progress
 from tetriserve.runtime.service import Service
 from tetriserve.server.admission import Gate
 from tetriserve.server.answers import finish_all, report
+from tetriserve.server.archive import JobArchive
 from tetriserve.server.call import Call
-from tetriserve.server.errors import error_of
-from tetriserve.server.results import ResultStore
-from tetriserve.server.wire.errors import ErrorBody
-from tetriserve.server.wire.images import ServingReport
+from tetriserve.server.errors import UnavailableError, error_of
+from tetriserve.server.job_index import JobIndex
+from tetriserve.server.job_record import JobRecord
 from tetriserve.server.wire.jobs import JobStatus
 
+logger = logging.getLogger(__name__)
+
 ID_BYTES = 16
-
-
-@dataclass(frozen=True, slots=True)
-class JobRecord:
-    """All that is known of a job. Times in Unix seconds; `files` are names in the result store."""
-
-    job_id: str
-    call: Call
-    created_at: int
-    status: JobStatus = "queued"
-    num_steps_done: int = 0
-    finished_at: int | None = None
-    files: tuple[str, ...] = ()
-    report: ServingReport | None = None
-    error: ErrorBody | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing will become of it any more."""
-        return self.finished_at is not None
-
-
-class JobStore(Protocol):
-    """Where jobs are remembered: a journal that outlives the process would stand behind the same three calls."""
-
-    def put(self, record: JobRecord) -> None:
-        """A job is new, or has changed."""
-        ...
-
-    def get(self, job_id: str) -> JobRecord | None:
-        """The newest record of a job."""
-        ...
-
-    def all(self) -> Iterable[JobRecord]:
-        """All jobs, oldest first."""
-        ...
-
-
-class MemoryJobs:
-    """A JobStore that ends with the process and forgets the oldest finished jobs."""
-
-    def __init__(self, max_finished: int) -> None:
-        self._max_finished = max_finished
-        self._records: dict[str, JobRecord] = {}
-        self._finished: dict[str, None] = {}
-
-    def put(self, record: JobRecord) -> None:
-        """Keep it, and no more finished ones than allowed."""
-        self._records[record.job_id] = record
-        if record.is_over:
-            self._finished[record.job_id] = None
-        while len(self._finished) > self._max_finished:
-            oldest = next(iter(self._finished))
-            del self._finished[oldest], self._records[oldest]
-
-    def get(self, job_id: str) -> JobRecord | None:
-        """None if there is no such job (any more)."""
-        return self._records.get(job_id)
-
-    def all(self) -> Iterable[JobRecord]:
-        """In order of their making."""
-        return tuple(self._records.values())
+TOKEN_BYTES = 32
+RETRY_S = 1.0
+"""How long to wait before a result that could not be written is written again."""
+SWEEP_S = 30.0
+"""How often old jobs are looked for where none ends."""
 
 
 class Jobs:
     """Starts, follows and cancels jobs. A caller sees its own only."""
 
-    def __init__(self, service: Service, gate: Gate, results: ResultStore, store: JobStore) -> None:
+    def __init__(self, service: Service, gate: Gate, archive: JobArchive, index: JobIndex) -> None:
         self._service = service
         self._gate = gate
-        self._results = results
-        self._store = store
+        self._archive = archive
+        self._index = index
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._suspended = False
 
-    def start(self, call: Call) -> JobRecord:
-        """Begin a job for a call that was admitted. Its id is not to be guessed."""
-        record = JobRecord(f"job-{secrets.token_urlsafe(ID_BYTES)}", call, int(time.time()))
-        self._store.put(record)
-        task = asyncio.ensure_future(self._run(record))
-        self._tasks[record.job_id] = task
-        task.add_done_callback(lambda _: self._forget(record))
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[int]:
+        """Goes on with what an earlier process has left, gives how many jobs that are, and removes old ones."""
+        num_resumed = await self._resume()
+        sweeper = asyncio.ensure_future(self._sweep())
+        try:
+            yield num_resumed
+        finally:
+            sweeper.cancel()
+            self.suspend(running=True)
+            await asyncio.gather(sweeper, *self._tasks.values(), return_exceptions=True)
+
+    async def start(self, call: Call) -> JobRecord:
+        """Begin a job for a call that was admitted. Its id is not to be guessed. Raises UnavailableError."""
+        job_id = f"job-{secrets.token_urlsafe(ID_BYTES)}"
+        record = JobRecord(job_id, self._service.menu.card.name, call, int(time.time()))
+        try:
+            await self._archive.add(record, self._index.unfinished_bytes + record.max_bytes)
+        except BaseException:
+            self._gate.leave(call)
+            raise
+        self._index.put(record)
+        if self._suspended:
+            self._gate.leave(call)
+        else:
+            self._run_soon(record)
         return record
 
     def get(self, job_id: str, caller: str) -> JobRecord | None:
         """The caller's job of that id."""
-        record = self._store.get(job_id)
+        record = self._index.get(job_id)
         return record if record is not None and record.call.caller == caller else None
 
     def of(self, caller: str) -> list[JobRecord]:
         """The caller's jobs, newest first."""
-        return [record for record in self._store.all() if record.call.caller == caller][::-1]
+        return [record for record in self._index.all() if record.call.caller == caller][::-1]
 
-    def cancel(self, record: JobRecord) -> JobRecord:
-        """Let a job leave at the end of its running chunk. One that is over stays as it is."""
-        if record.is_over:
-            return record
+    async def file(self, name: str) -> tuple[bytes, str] | None:
+        """A file that a job has made, and its media type."""
+        media_type = self._index.media_type(name)
+        data = None if media_type is None else await self._archive.read(name)
+        return None if data is None or media_type is None else (data, media_type)
+
+    async def cancel(self, record: JobRecord) -> JobRecord:
+        """Let a job leave at the end of its running chunk. One that is over stays as it is. Raises UnavailableError."""
         ended = replace(record, status="cancelled", finished_at=int(time.time()))
-        self._store.put(ended)
-        task = self._tasks.get(record.job_id)
-        if task is not None:
-            task.cancel()
-        return ended
+        if not record.is_over and await self._archive.end(ended, {}):
+            self._update(ended)
+            task = self._tasks.get(record.job_id)
+            if task is not None:
+                task.cancel()
+        return self._index.get(record.job_id) or record
+
+    def suspend(self, running: bool) -> None:
+        """Give up the jobs that nothing was done for, or also the `running` ones; they are run after a restart."""
+        self._suspended = True
+        for job_id, task in self._tasks.items():
+            record = self._index.get(job_id)
+            if running or (record is not None and record.status == "queued" and self._archive.outlives_server):
+                task.cancel()
+
+    async def _resume(self) -> int:
+        """Take over what another process has left; returns how many jobs run again.
+
+        Those of another model wait for a server of that model.
+        """
+        served, strangers = self._service.menu.card.name, 0
+        for record in await self._archive.load():
+            if record.is_over or record.model != served:
+                self._index.put(record)
+                strangers += not record.is_over
+                continue
+            mine = record.revived(self._service.runtime.new_request_id(), self._service.runtime.now_s())
+            self._index.put(mine)
+            self._gate.readmit(mine.call)
+            self._run_soon(mine)
+        if strangers:
+            logger.warning("%d unfinished jobs are for other models than %s; they stay queued", strangers, served)
+        await self._expire()
+        return len(self._tasks)
+
+    async def _sweep(self) -> None:
+        """Remove old jobs, for ever."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            await self._expire()
+
+    def _run_soon(self, record: JobRecord) -> None:
+        task = asyncio.ensure_future(self._run(record))
+        self._tasks[record.job_id] = task
+        task.add_done_callback(lambda _: self._forget(record))
+
+    def _forget(self, record: JobRecord) -> None:
+        del self._tasks[record.job_id]
+        self._gate.leave(record.call)
 
     async def _run(self, record: JobRecord) -> None:
+        try:
+            made = await self._work(record)
+            if made is not None:
+                await self._end(*made)
+                await self._expire()
+        finally:
+            self._update(record)  # what has no end is as it was before it began
+
+    async def _work(self, record: JobRecord) -> tuple[JobRecord, Mapping[str, bytes]] | None:
+        """The job's end and its files; None if the engine is down and the next server is to run it."""
         done_by_request: dict[str, int] = {}
 
         def watch(progress: Progress) -> None:
@@ -133,22 +157,43 @@ class Jobs:
         try:
             images = await finish_all(self._service, record.call, watch)
         except TetriServeError as error:
+            if type(error) is EngineError and self._archive.outlives_server:
+                return None
             status: JobStatus = "cancelled" if isinstance(error, RequestCancelledError) else "failed"
-            ended = replace(record, status=status, error=error_of(error)[1])
-        else:
-            files = tuple(self._results.put(one.file, record.call.file_format.media_type) for one in images)
-            steps = sum(done_by_request.values())
-            ended = replace(
-                record, status="completed", num_steps_done=steps, files=files, report=report(record.call, images)
-            )
-        self._update(replace(ended, finished_at=int(time.time())))
+            return replace(record, status=status, error=error_of(error)[1]), {}
+        files = {secrets.token_urlsafe(TOKEN_BYTES): one.file for one in images}
+        done = replace(
+            record,
+            status="completed",
+            num_steps_done=sum(done_by_request.values()),
+            files=tuple(files),
+            num_bytes=sum(len(data) for data in files.values()),
+            report=report(record.call, images),
+        )
+        return done, files
 
-    def _forget(self, record: JobRecord) -> None:
-        del self._tasks[record.job_id]
-        self._gate.leave(record.call)
+    async def _end(self, ended: JobRecord, files: Mapping[str, bytes]) -> None:
+        """Write an end down, as soon as that can be done; the job keeps its place in the queue until then."""
+        over = replace(ended, finished_at=int(time.time()))
+        while True:
+            try:
+                if await self._archive.end(over, files):
+                    self._update(over)
+                return
+            except UnavailableError as error:
+                logger.warning("job %s is done and can't be written, trying again: %s", ended.job_id, error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _expire(self) -> None:
+        gone = self._index.pop_expired(time.time())
+        if gone:
+            try:
+                await self._archive.remove(gone)
+            except UnavailableError as error:
+                logger.warning("%d old jobs can't be removed before the next start: %s", len(gone), error)
 
     def _update(self, record: JobRecord) -> None:
-        """Remember a change, unless the job was cancelled meanwhile."""
-        known = self._store.get(record.job_id)
+        """Remember a change, unless the job is over."""
+        known = self._index.get(record.job_id)
         if known is not None and not known.is_over:
-            self._store.put(record)
+            self._index.put(record)

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 ANYBODY = "anybody"
 MIN_KEY_CHARS = 16
+NAME_DIGITS = 12
+"""Of the digest of a key that was given no name."""
 PROTECTED = ("/v1/", "/debug/")
 OPEN_PREFIX = "/v1/images/files/"
 """Files have URLs that nobody can guess; browsers that show them have no key to send."""
@@ -99,7 +101,7 @@ def read_keys(path: Path | None, environment: Mapping[str, str] = os.environ) ->
         text = line.partition("#")[0].strip()
         if text:
             name, _, key = text.rpartition(":")
-            _add(keys, name.strip() or f"key-{len(keys) + 1}", key.strip())
+            _add(keys, name.strip() or _default_name(key.strip()), key.strip())
     if path is not None and not keys:
         raise ConfigurationError(f"api_key_file {path}: there is no key in it")
     return keys
@@ -108,9 +110,16 @@ def read_keys(path: Path | None, environment: Mapping[str, str] = os.environ) ->
 def _add(keys: dict[str, str], name: str, key: str) -> None:
     if len(key) < MIN_KEY_CHARS:
         raise ConfigurationError(f"API key {name!r} has {len(key)} characters; at least {MIN_KEY_CHARS} are needed")
+    if name == ANYBODY:
+        raise ConfigurationError(f"API key {name!r}: that is what callers without a key are called")
     if name in keys or key in keys.values():
         raise ConfigurationError(f"API key {name!r}: the name or the key is there twice")
     keys[name] = key
+
+
+def _default_name(key: str) -> str:
+    """The same for a key wherever it stands: whoever has its place after it has gone must not own its jobs."""
+    return f"key-{_digest(key).hex()[:NAME_DIGITS]}"
 
 
 def _digest(key: str) -> bytes:

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,22 +15,42 @@ from tetriserve.core.errors import ConfigurationError
 
 KEEP_ALIVE_S = 75
 """Seconds that an idle connection stays open: longer than most proxies', so that they close it, not we."""
-GRACE_S = 5
-"""Seconds that requests in flight have to finish after a signal."""
 ANSWER_S = 2
-"""Seconds for the answers to those that have not."""
+"""Seconds for the last answers, which are made at once for those that have not finished."""
+LOOK_S = 0.05
+"""How often an ending server looks whether it is idle."""
+
+
+class Drain(Protocol):
+    """How what is served is brought to an end, within `grace_s`."""
+
+    grace_s: float
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to be waited for."""
+        ...
+
+    def begin(self) -> None:
+        """Take nothing new."""
+        ...
+
+    def give_up(self) -> None:
+        """Answer whoever still waits."""
+        ...
 
 
 class _Server(uvicorn.Server):
     """uvicorn, save that a signal ends `serve` normally instead of being raised again afterwards.
 
-    `on_grace_over` is called when the grace period has passed and requests are still in flight.
+    After the first signal it still answers, for the time of the drain; a second one ends it at once.
     """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, on_grace_over: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, drain: Drain | None) -> None:
         super().__init__(config)
         self._app = app
-        self._on_grace_over = on_grace_over
+        self._drain = drain
+        self._draining: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """Take no more connections; those who only look on are sent away, requests may finish."""
@@ -37,9 +58,27 @@ class _Server(uvicorn.Server):
         self._app.state.stopping = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
+        if self._drain is None or self.should_exit:
+            self.should_exit = self.force_exit = True
+        elif self._draining is None:
+            self._draining = asyncio.ensure_future(self._end(self._drain))
+        else:
+            self._draining.cancel()
+            self._give_up(self._drain)
+
+    async def _end(self, drain: Drain) -> None:
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + drain.grace_s
+        drain.begin()
+        while not drain.is_idle and loop.time() < end_s:
+            await asyncio.sleep(LOOK_S)
+        # What is left of the time is for answers on slow connections.
+        self.config.timeout_graceful_shutdown = ANSWER_S + max(0, int(end_s - loop.time()))
+        self._give_up(drain)
+
+    def _give_up(self, drain: Drain) -> None:
+        drain.give_up()
         self.stop()
-        asyncio.get_running_loop().call_later(GRACE_S, self._on_grace_over)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -75,10 +114,10 @@ def base_url(listener: socket.socket) -> str:
 
 
 async def serve_until_signal(
-    app: FastAPI, listener: socket.socket, on_started: Callable[[], None], on_grace_over: Callable[[], None]
+    app: FastAPI, listener: socket.socket, on_started: Callable[[], None], drain: Drain
 ) -> None:
-    """Serve until SIGINT or SIGTERM; what has not finished when the grace period is over is for `on_grace_over`."""
-    server = _server(app, on_grace_over)
+    """Serve until SIGINT or SIGTERM, and then until drained."""
+    server = _server(app, drain)
     task = await _started(server, listener)
     on_started()
     await task
@@ -105,7 +144,7 @@ async def _started(server: _Server, listener: socket.socket) -> asyncio.Task[Non
     return task
 
 
-def _server(app: FastAPI, on_grace_over: Callable[[], None] = lambda: None) -> _Server:
+def _server(app: FastAPI, drain: Drain | None = None) -> _Server:
     # The application's life is the caller's, so uvicorn runs no lifespan; the application logs what goes wrong.
     config = uvicorn.Config(
         app,
@@ -114,6 +153,6 @@ def _server(app: FastAPI, on_grace_over: Callable[[], None] = lambda: None) -> _
         lifespan="off",
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S + ANSWER_S,
+        timeout_graceful_shutdown=ANSWER_S,
     )
-    return _Server(config, app, on_grace_over)
+    return _Server(config, app, drain)

@@ -17,11 +17,11 @@ def model_routes(context: Context) -> APIRouter:
 
     @router.get("/health", responses={503: {"model": Health}})
     async def health(response: Response) -> Health:
-        """200 while requests can be served, 503 with the reason otherwise."""
-        failure = service.runtime.failure
-        response.status_code = 200 if failure is None else 503
+        """200 while new requests are taken, 503 with the reason otherwise."""
+        failure, is_closed = service.runtime.failure, context.gate.is_closed
+        response.status_code = 503 if is_closed or failure is not None else 200
         return Health(
-            status="ok" if failure is None else "failed",
+            status="draining" if is_closed else "ok" if failure is None else "failed",
             model=card.id,
             policy=service.policy,
             num_devices=service.runtime.executor.num_devices,

@@ -46,7 +46,7 @@ class ModelList(BaseModel):
 class Health(BaseModel):
     """Answer of `/health`."""
 
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "draining", "failed"]
     model: str
     policy: str
     num_devices: int
