@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scheduler.builders import make_cost
 from tetriserve.core.chunk import Chunk, Stage
-from tetriserve.core.events import ChunkDone, ChunkFailed, Event, WorkersLost
+from tetriserve.core.events import ChunkEnd, Event, WorkersBack, WorkersLost
 from tetriserve.core.executor import Executor
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
@@ -22,12 +22,10 @@ from tetriserve.sim.executor import Faults, SimulatedExecutor
 FAILING_ID = "fails"
 """A request with this id cannot go on after its first DENOISE chunk."""
 
-End = ChunkDone | ChunkFailed
-
 
 @dataclass
 class Harness:
-    """An executor under test. `settle` returns when nothing is in flight; `events` has what came until then.
+    """An executor under test. `settle` returns when nothing is in flight and no device lost; `events` has what came.
 
     `skew_s`: the ranks of a real block end their part of a chunk at slightly different times, and go on at once.
     """
@@ -63,15 +61,15 @@ class Harness:
         self.on_submit(list(chunks))
         self.executor.submit([(chunk, tuple(self._request(id_) for id_ in chunk.request_ids)) for chunk in chunks])
 
-    def ends(self) -> dict[int, End]:
+    def ends(self) -> dict[int, ChunkEnd]:
         """The end of each chunk. Fails if one ended twice."""
-        ends = [event for event in self.events if isinstance(event, End)]
+        ends = [event for event in self.events if isinstance(event, ChunkEnd)]
         assert len({end.chunk_id for end in ends}) == len(ends)
         return {end.chunk_id: end for end in ends}
 
-    def losses(self) -> list[WorkersLost]:
-        """The losses so far."""
-        return [event for event in self.events if isinstance(event, WorkersLost)]
+    def changes(self) -> list[WorkersLost | WorkersBack]:
+        """The losses and returns of devices so far."""
+        return [event for event in self.events if isinstance(event, WorkersLost | WorkersBack)]
 
     def _request(self, request_id: str) -> Request:
         guidance_scale = 1e38 if request_id == FAILING_ID else 3.5  # with which real latents overflow
@@ -82,7 +80,7 @@ class Harness:
 def simulated(num_devices: int) -> Iterator[Harness]:
     """Devices of the cost model on a virtual clock."""
     clock, events = VirtualClock(), []
-    faults = Faults(failing_ids=(FAILING_ID,))
+    faults = Faults(failing_ids=(FAILING_ID,), recovery_s=0.5)
     cost = make_cost(num_devices, 0.01, 0.02, 0.001)
     executor = SimulatedExecutor(cost, num_devices, clock, events.append, faults)
     yield Harness(executor, clock.run, lambda device: executor.lose_workers((device,)), Size(256, 256), events)
@@ -94,7 +92,7 @@ class RealWorkers:
     def __init__(self, model_dir: Path) -> None:
         self._arrivals: queue.Queue[Event] = queue.Queue()
         self._pending: set[int] = set()
-        self._loss_expected = False
+        self._lost: set[int] = set()
         self.executor = ProcessExecutor(EngineConfig(model_dir, "cpu:4"), self._arrivals.put)
         self.executor.start()
 
@@ -111,16 +109,18 @@ class RealWorkers:
             self.executor.release(request_id)
 
     def _settle(self, events: list[Event]) -> None:
-        while self._pending or self._loss_expected or not self._arrivals.empty():
+        while self._pending or self._lost or not self._arrivals.empty():
             event = self._arrivals.get(timeout=30)
             events.append(event)
-            if isinstance(event, WorkersLost):
-                self._pending.clear()
-                self._loss_expected = False
-            else:
-                assert isinstance(event, End)
-                self._pending.discard(event.chunk_id)
+            match event:
+                case WorkersLost(devices):
+                    self._lost |= set(devices)
+                case WorkersBack(devices):
+                    self._lost -= set(devices)
+                case _:
+                    assert isinstance(event, ChunkEnd)
+                    self._pending.remove(event.chunk_id)
 
     def _kill(self, device: int) -> None:
-        self._loss_expected = True
+        self._lost.add(device)
         os.kill(self.executor.worker_pids[device], signal.SIGKILL)

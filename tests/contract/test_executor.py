@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from contract.harness import FAILING_ID, Harness
 from tetriserve.core.chunk import Stage
-from tetriserve.core.events import ChunkDone, ChunkFailed
+from tetriserve.core.events import ChunkDone, ChunkFailed, ChunkLost, WorkersBack, WorkersLost
 from tetriserve.core.outcome import CANCELLED
 
 
@@ -86,19 +86,76 @@ def test_a_failing_request_touches_no_other(harness: Harness) -> None:
     assert all(isinstance(ends[chunk.chunk_id], ChunkDone) for chunk in good)
 
 
-def test_lost_workers_void_what_is_in_flight_and_are_replaced(harness: Harness) -> None:
-    chunks = harness.image("a", ((0, 1), 4))
-    harness.submit(*chunks)
+def test_a_lost_device_takes_its_chunks_along_and_nobody_elses_and_comes_back(harness: Harness) -> None:
+    mine, others = harness.image("mine", ((0, 1), 4)), harness.image("others", ((2, 3), 2), ((2,), 2))
+    harness.submit(*mine, *others)
     harness.lose_device(1)
     harness.settle()
-    (loss,) = harness.losses()
-    assert 1 in loss.devices
-    assert loss.message
-    before = len(harness.ends())
-    again = harness.image("a", ((0, 1), 4))
+    lost, back = harness.changes()
+    assert isinstance(lost, WorkersLost)
+    assert lost.devices == (1,)
+    assert lost.message
+    assert back == WorkersBack((1,))
+    ends = harness.ends()
+    assert all(isinstance(ends[chunk.chunk_id], ChunkLost) for chunk in mine[1:])
+    assert all(isinstance(ends[chunk.chunk_id], ChunkDone) for chunk in others)
+    assert [id_ for id_ in ends if id_ in {chunk.chunk_id for chunk in mine}] == [chunk.chunk_id for chunk in mine]
+
+
+def test_a_request_goes_on_after_its_last_chunk_that_was_done_wherever_that_was(harness: Harness) -> None:
+    encode, first, second, decode = harness.image("a", ((1,), 2), ((0, 1), 2))
+    harness.submit(encode, first)
+    harness.settle()
+    harness.submit(second, decode)
+    harness.lose_device(1)
+    harness.settle()
+    rest = harness.chunk(Stage.DENOISE, ("a",), (0,), range(2, 4)), harness.chunk(Stage.DECODE, ("a",), (2,))
+    harness.submit(*rest)
+    harness.settle()
+    ends = harness.ends()
+    kinds = [type(ends[chunk.chunk_id]) for chunk in (encode, first, second, decode, *rest)]
+    assert kinds == [ChunkDone, ChunkDone, ChunkLost, ChunkLost, ChunkDone, ChunkDone]
+
+
+def test_a_lost_encoding_is_done_again(harness: Harness) -> None:
+    before = harness.image("before", ((0, 1, 2, 3), 4))
+    first = harness.image("a", ((0,), 4))
+    harness.submit(*before, *first)
+    harness.lose_device(0)
+    harness.settle()
+    again = harness.image("a", ((1, 2)[:1], 4))
     harness.submit(*again)
     harness.settle()
-    assert len(harness.ends()) == before + len(again)
+    ends = harness.ends()
+    assert all(isinstance(ends[chunk.chunk_id], ChunkLost) for chunk in first)
+    assert all(isinstance(ends[chunk.chunk_id], ChunkDone) for chunk in again)
+
+
+def test_what_is_submitted_to_a_lost_device_or_as_if_a_lost_chunk_had_been_done_is_lost(harness: Harness) -> None:
+    encode, first, second, third, decode = harness.image("a", ((0,), 1), ((3,), 1), ((0,), 2))
+    harness.submit(encode, first)
+    harness.settle()
+    harness.submit(second)
+    harness.lose_device(3)
+    harness.submit(third, decode)
+    harness.settle()
+    ends = harness.ends()
+    assert [type(ends[chunk.chunk_id]) for chunk in (second, third, decode)] == [ChunkLost] * 3
+    rest = harness.chunk(Stage.DENOISE, ("a",), (3,), range(1, 4)), harness.chunk(Stage.DECODE, ("a",), (3,))
+    harness.submit(*rest)
+    harness.settle()
+    assert all(isinstance(harness.ends()[chunk.chunk_id], ChunkDone) for chunk in rest)
+
+
+def test_several_devices_can_be_lost_at_once(harness: Harness) -> None:
+    harness.submit(*harness.image("a", ((0, 1, 2, 3), 4)))
+    for device in (0, 2, 3):
+        harness.lose_device(device)
+    harness.settle()
+    gone = [device for change in harness.changes() if isinstance(change, WorkersLost) for device in change.devices]
+    assert sorted(gone) == [0, 2, 3]
+    harness.submit(*(again := harness.image("b", ((0, 1, 2, 3), 4))))
+    harness.settle()
     assert all(isinstance(harness.ends()[chunk.chunk_id], ChunkDone) for chunk in again)
 
 

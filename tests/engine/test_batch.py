@@ -4,8 +4,8 @@ from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.errors import EngineError
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
-from tetriserve.engine.batch import check_work, newest, without_void
-from tetriserve.engine.placement import Placement, Work
+from tetriserve.engine.batch import check_work
+from tetriserve.engine.placement import Work
 
 A = Request("a", "a cat", Size(64, 64), 4, 1.0, 0, 0.0, 0.0)
 B = Request("b", "a dog", Size(64, 64), 4, 1.0, 0, 0.0, 0.0)
@@ -40,14 +40,3 @@ def test_what_would_go_wrong_on_a_device_is_refused(work: Work, complaint: str) 
 
 def test_a_legal_batch_passes() -> None:
     check_work(*steps(A, B, devices=(0, 1), first=2, num=2), num_devices=2)
-
-
-def test_a_request_started_again_replaces_its_waiting_chunks() -> None:
-    old, other, again = [encode(A, 0), steps(A)], encode(B, 1), [encode(A, 2), steps(A)]
-    assert newest([*old, other, *again]) == [other, *again]
-
-
-def test_chunks_whose_tensors_were_lost_are_dropped() -> None:
-    placement = Placement()
-    placement.order([encode(B)])
-    assert without_void([steps(A), steps(B), encode(A), steps(A)], placement) == [steps(B), encode(A), steps(A)]

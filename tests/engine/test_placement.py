@@ -6,10 +6,14 @@ from tetriserve.core.blocks import all_blocks
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
-from tetriserve.engine.placement import HandOver, Placement
+from tetriserve.engine.placement import HandOver, Placed, Placement, Revival
 
 NUM_DEVICES = 4
 BLOCKS = all_blocks(NUM_DEVICES)
+
+
+def placed(work: Work, *sources: int) -> Placed:
+    return Placed(*work, frozenset(sources))
 
 
 def request(name: str) -> Request:
@@ -47,19 +51,41 @@ def test_a_settled_request_is_handed_over_before_others_work() -> None:
     placement = Placement()
     placement.order([work(0, Stage.ENCODE, "a", (0,)), work(1, Stage.ENCODE, "b", (0,))])
     busy, moved = work(2, Stage.DENOISE, "b", (0,)), work(3, Stage.DENOISE, "a", (1,))
-    assert placement.order([busy, moved]) == [HandOver(request("a"), 0, 1, True), busy, moved]
+    assert placement.order([busy, moved]) == [HandOver(request("a"), 0, 1, True), placed(busy), placed(moved, 0)]
 
 
 def test_a_request_that_the_batch_moves_is_handed_over_afterwards() -> None:
     placement = Placement()
     encode, step = work(0, Stage.ENCODE, "a", (0,)), work(1, Stage.DENOISE, "a", (1,))
-    assert placement.order([encode, step]) == [encode, HandOver(request("a"), 0, 1, True), step]
+    assert placement.order([encode, step]) == [placed(encode), HandOver(request("a"), 0, 1, True), placed(step, 0)]
 
 
 def test_decoding_elsewhere_leaves_the_latents_where_they_are() -> None:
     placement = Placement()
     placement.order([work(0, Stage.ENCODE, "a", (0,)), work(1, Stage.DECODE, "a", (1,))])
-    assert placement.order([work(2, Stage.DENOISE, "a", (0,))]) == [work(2, Stage.DENOISE, "a", (0,))]
+    assert placement.order([work(2, Stage.DENOISE, "a", (0,))]) == [placed(work(2, Stage.DENOISE, "a", (0,)))]
+
+
+def test_what_a_lost_rank_held_is_taken_from_others_or_revived_where_it_is_needed() -> None:
+    placement = Placement()
+    placement.order([work(0, Stage.ENCODE, "a", (0,)), work(1, Stage.DENOISE, "a", (0, 1))])
+    placement.order([work(2, Stage.ENCODE, "b", (1,))])
+    placement.lose((1,))
+    on_a, on_b = work(3, Stage.DENOISE, "a", (2,)), work(4, Stage.DENOISE, "b", (2, 3))
+    assert placement.order([on_a]) == [HandOver(request("a"), 0, 2, True), placed(on_a, 0)]
+    assert placement.order([on_b]) == [
+        Revival(request("b"), 2),
+        HandOver(request("b"), 2, 3, True),
+        placed(on_b, 2),
+    ]
+
+
+def test_after_the_loss_of_a_chunk_nothing_that_ranks_hold_of_its_request_is_used() -> None:
+    placement = Placement()
+    placement.order([work(0, Stage.ENCODE, "a", (0,)), work(1, Stage.DENOISE, "a", (0,))])
+    placement.scatter("a")
+    step = work(2, Stage.DENOISE, "a", (1,))
+    assert placement.order([step]) == [Revival(request("a"), 1), placed(step)]
 
 
 chunks = st.tuples(st.sampled_from("abc"), st.sampled_from(BLOCKS), st.integers(0, 3))
@@ -84,7 +110,8 @@ def test_nobody_ever_lacks_what_it_needs(batches: list[list[tuple[str, tuple[int
                 held[name, entry.target] = version[name]
                 conditioned |= {(name, entry.target)} if entry.with_conditioning else set()
                 continue
-            chunk = entry[0]
+            assert isinstance(entry, Placed)
+            chunk = entry.chunk
             name = chunk.request_ids[0]
             assert all(held[name, rank] == version[name] and (name, rank) in conditioned for rank in chunk.devices)
             version[name] += chunk.stage is Stage.DENOISE

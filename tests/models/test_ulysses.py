@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tetriserve.engine.entry import PRELOAD_MODULE
 from tetriserve.models.attention import JointAttention, attention
-from tetriserve.models.ulysses import ALONE, SequenceGroup, TokenSplit, split_sizes
+from tetriserve.models.ulysses import ALONE, Link, SequenceGroup, TokenSplit, split_sizes
 
 DEGREES = (2, 3, 4)
 CASES = tuple(itertools.product((1, 2), (4, 3, 7), ((8, 12), (7, 31), (1, 2))))
@@ -32,7 +32,7 @@ def rank_main(connection: Connection, rank: int, degree: int, rendezvous: str) -
     torch.set_num_threads(1)
     store = dist.FileStore(rendezvous, degree)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=degree)
-    group = SequenceGroup(rank, degree, dist.group.WORLD)
+    group = SequenceGroup(rank, degree, Link(dist.group.WORLD))
     connection.send([error_of_case(group, *case) for case in CASES])
 
 

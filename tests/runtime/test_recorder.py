@@ -5,7 +5,7 @@ import pytest
 from runtime.test_runtime import InstantExecutor, make_runtime, request
 from tetriserve.core.chunk import Stage
 from tetriserve.core.errors import RequestCancelledError
-from tetriserve.core.events import WorkersLost
+from tetriserve.core.events import ChunkLost, WorkersBack, WorkersLost
 from tetriserve.runtime import recorder
 from tetriserve.runtime.records import ChunkState, Records, RequestState
 from tetriserve.runtime.runtime import Runtime
@@ -68,6 +68,9 @@ async def test_lost_workers_end_what_ran_and_the_request_waits_again() -> None:
     await asyncio.sleep(0.005)
     executor.stall = False
     runtime.handle(WorkersLost((0,), "gone"))
+    for chunk in tuple(executor.submitted):
+        runtime.handle(ChunkLost(chunk.chunk_id, "gone", suspect=False))
+    runtime.handle(WorkersBack((0,)))
     assert look(runtime).requests[0].state is RequestState.WAITING
     await waiting
     records = look(runtime)

@@ -6,7 +6,7 @@ import pytest
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.errors import EngineError, RequestCancelledError, RequestFailedError
-from tetriserve.core.events import ChunkDone, ChunkFailed, Event, WorkersLost
+from tetriserve.core.events import ChunkDone, ChunkFailed, ChunkLost, Event, Tick, WorkersBack, WorkersLost
 from tetriserve.core.image import Image
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
@@ -135,17 +135,43 @@ async def test_whoever_watches_is_told_of_steps_and_pictures() -> None:
     assert progress.preview == Image(1, 1, b"pre")
 
 
-async def test_lost_workers_begin_the_request_again() -> None:
+async def test_a_request_whose_chunks_are_lost_goes_on_when_there_is_a_device() -> None:
     executor = InstantExecutor(stall=True)
     runtime = make_runtime(executor)
     task = asyncio.create_task(runtime.generate(request("a")))
     while not executor.submitted:
         await asyncio.sleep(0.001)
     executor.stall = False
+    lost = list(executor.submitted)
     runtime.handle(WorkersLost((0,), "killed"))
+    for chunk in lost:
+        runtime.handle(ChunkLost(chunk.chunk_id, "killed", suspect=False))
+    await asyncio.sleep(0.01)
+    assert executor.submitted == lost
+    runtime.handle(WorkersBack((0,)))
     result = await task
     assert result.outcome.error is None
     assert [chunk.stage for chunk in executor.submitted].count(Stage.ENCODE) == 2
+
+
+async def test_when_the_executor_has_given_up_everybody_is_told() -> None:
+    executor = InstantExecutor(stall=True)
+    runtime = make_runtime(executor)
+    task = asyncio.create_task(runtime.generate(request("a")))
+    while not executor.submitted:
+        await asyncio.sleep(0.001)
+    executor.failed = EngineError("the workers can't be started")
+    runtime.handle(WorkersLost((0,), "killed"))
+    with pytest.raises(EngineError, match="can't be started"):
+        await task
+
+
+async def test_a_slow_device_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    runtime = make_runtime(InstantExecutor())
+    for _ in range(20):
+        runtime.scheduler._pace.observe((0,), 2.0, 1.0)
+        runtime.handle(Tick())
+    assert [record.getMessage()[:27] for record in caplog.records] == ["device 0 takes 1.7 times as"]
 
 
 async def test_a_broken_scheduler_ends_everything_with_a_reason_instead_of_hanging() -> None:

@@ -56,10 +56,6 @@ class ScannedRequests(PendingRequests):
 
     def __init__(self, cost: CostModel, timeline: Timeline) -> None:
         super().__init__(cost, timeline)
-        self.clear()
-
-    def clear(self) -> None:
-        super().clear()
         self._wheel = _NoWheel()  # type: ignore[assignment]
         self._on_time: list[tuple[float, str, RequestView]] = []
         self._late: list[tuple[float, str, RequestView]] = []

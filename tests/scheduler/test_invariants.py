@@ -10,11 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.builders import LARGE, make_cost, make_request, make_scheduler, requests_strategy, run
+from scheduler.builders import (
+    LARGE,
+    LoggingScheduler,
+    make_cost,
+    make_request,
+    make_scheduler,
+    requests_strategy,
+    run,
+)
 from tetriserve.core.blocks import is_block
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.commands import Submit
-from tetriserve.core.events import Cancelled, ChunkDone, ChunkFailed, WorkersLost
+from tetriserve.core.events import Cancelled, ChunkDone, ChunkFailed, WorkersBack, WorkersLost
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.request import Request
 from tetriserve.scheduler.config import DefaultConfig, SchedulerConfig, TetriServeConfig
@@ -54,6 +62,37 @@ NOISE = st.sampled_from([0.0, 0.0, 0.01, 0.3])
 
 CANCELS = st.dictionaries(st.integers(0, 7), st.sampled_from([0.0, 0.125, 0.3, 0.5, 0.77, 1.5, 3.0]), max_size=4)
 """Which requests are given up, and when."""
+
+
+Losses = list[tuple[float, set[int]]]
+LOSSES = st.lists(st.tuples(st.floats(0, 3), st.sets(st.integers(0, 7), min_size=1, max_size=3)), max_size=5)
+"""When devices die, and which, modulo the number that there are."""
+
+
+def lose_at(simulation: Simulation, losses: Losses) -> None:
+    num_devices = simulation.executor.num_devices
+    for at_s, devices in losses:
+        dead = tuple(sorted({device % num_devices for device in devices}))
+        simulation.clock.call_at(at_s, WorkersLost.rank, lambda dead=dead: simulation.executor.lose_workers(dead))
+
+
+def assert_nothing_booked_while_lost(scheduler: LoggingScheduler) -> None:
+    lost: set[int] = set()
+    for event, _, commands in scheduler.log:
+        if isinstance(event, WorkersLost):
+            lost |= set(event.devices)
+        elif isinstance(event, WorkersBack):
+            lost -= set(event.devices)
+        chunks = [chunk for command in commands if isinstance(command, Submit) for chunk in command.chunks]
+        assert all(lost.isdisjoint(chunk.devices) for chunk in chunks)
+
+
+def steps_of(chunk: Chunk, request_id: str) -> range:
+    """The steps of a request that a chunk takes."""
+    if chunk.stage is not Stage.DENOISE:
+        return range(0)
+    first = chunk.first_steps[chunk.request_ids.index(request_id)]
+    return range(first, first + chunk.num_steps)
 
 
 def cancel_at(simulation: Simulation, cancels: dict[int, float]) -> None:
@@ -170,30 +209,31 @@ def test_a_device_holds_one_denoise_chunk_behind_the_running_one(
     requests_strategy(8),
     CASES,
     MACHINES,
-    st.lists(st.tuples(st.floats(0, 3), st.integers(0, 7)), max_size=4),
+    LOSSES,
+    st.sampled_from([0.0, 0.3, 2.0]),
     st.sets(st.integers(0, 7), max_size=2),
     CANCELS,
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_every_request_ends_once_whatever_fails(
     requests: list[Request],
     case: Case,
     num_devices: int,
-    losses: list[tuple[float, int]],
+    losses: Losses,
+    recovery_s: float,
     failing: set[int],
     cancels: dict[int, float],
 ) -> None:
     def prepare(simulation: Simulation) -> None:
-        for at_s, device in losses:
-            dead = (device % num_devices,)
-            simulation.clock.call_at(at_s, WorkersLost.rank, lambda dead=dead: simulation.executor.lose_workers(dead))
+        lose_at(simulation, losses)
         cancel_at(simulation, cancels)
 
-    faults = Faults(failing_ids=frozenset(f"r{index:02d}" for index in failing))
+    faults = Faults(failing_ids=frozenset(f"r{index:02d}" for index in failing), recovery_s=recovery_s)
     result, scheduler = run(
         requests, case[0], num_devices, make_cost(num_devices, 0.01), case[1], faults, None, prepare
     )
     assert scheduler.num_unfinished == 0
+    assert_nothing_booked_while_lost(scheduler)
     assert sorted(outcome.request.request_id for outcome in result.outcomes) == sorted(r.request_id for r in requests)
     for outcome in result.outcomes:
         if outcome.error is None:
@@ -203,6 +243,26 @@ def test_every_request_ends_once_whatever_fails(
             assert outcome.error_code in {"engine_error", "worker_lost", CANCELLED}
             assert not outcome.met_deadline
             assert not outcome.cancelled or int(outcome.request.request_id[1:]) in cancels
+
+
+@given(requests_strategy(8), CASES, MACHINES, LOSSES, st.sampled_from([0.0, 0.3, 2.0]))
+@settings(max_examples=60, deadline=None)
+def test_no_step_is_taken_twice_or_left_out_however_many_devices_are_lost(
+    requests: list[Request], case: Case, num_devices: int, losses: Losses, recovery_s: float
+) -> None:
+    cost, config = make_cost(num_devices, 0.01, 0.03, 0.002), replace(case[1], max_losses=1000)
+    faults = Faults(0.01, 5, recovery_s=recovery_s)
+    result, _ = run(requests, case[0], num_devices, cost, config, faults, None, lambda s: lose_at(s, losses))
+    by_request = defaultdict(list)
+    for done in result.chunks:
+        for request_id in done.chunk.request_ids:
+            by_request[request_id].append(done)
+    assert all(outcome.error is None for outcome in result.outcomes)
+    for request in requests:
+        line = by_request[request.request_id]
+        assert [done.chunk.stage for done in line] == sorted((done.chunk.stage for done in line), key=list(Stage).index)
+        steps = [step for done in line for step in steps_of(done.chunk, request.request_id)]
+        assert steps == list(range(request.num_inference_steps))
 
 
 @given(requests_strategy(8), CASES, MACHINES, STAGES, NOISE, CANCELS)

@@ -1,5 +1,6 @@
 """The unit of execution: some work of one stage that a block of devices does without interruption."""
 
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -17,7 +18,8 @@ class Chunk(NamedTuple):
 
     `devices` is an aligned power-of-two block (see `core.blocks`); its length is the degree of sequence
     parallelism. ENCODE and DECODE run on one device. `first_step[i]` is the step that request `request_ids[i]`
-    takes first; more than one request is a batch of equal size.
+    takes first; more than one request is a batch of equal size. Devices that need longer than `limit_s` for it are
+    taken to hang.
     """
 
     chunk_id: int
@@ -26,8 +28,20 @@ class Chunk(NamedTuple):
     devices: tuple[int, ...]
     first_steps: tuple[int, ...] = ()
     num_steps: int = 0
+    limit_s: float = float("inf")
 
     @property
     def degree(self) -> int:
         """Degree of sequence parallelism."""
         return len(self.devices)
+
+
+def doomed(in_flight: Iterable[Chunk], is_hit: Callable[[Chunk], bool]) -> list[Chunk]:
+    """Of chunks in order of submission, those that are hit, and all later ones of requests that are in one of these."""
+    requests: set[str] = set()
+    found = []
+    for chunk in in_flight:
+        if is_hit(chunk) or not requests.isdisjoint(chunk.request_ids):
+            requests.update(chunk.request_ids)
+            found.append(chunk)
+    return found

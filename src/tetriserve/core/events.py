@@ -12,11 +12,19 @@ from tetriserve.core.request import Request
 
 @dataclass(frozen=True, slots=True)
 class WorkersLost:
-    """Devices died. Every latent they were the only ones to hold is gone; the executor is replacing the workers."""
+    """Devices can't be used until WorkersBack names them. A ChunkLost follows for every chunk that this ends."""
 
     rank: ClassVar[int] = 0
     devices: tuple[int, ...]
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersBack:
+    """Devices that were lost can be used again."""
+
+    rank: ClassVar[int] = 0
+    devices: tuple[int, ...]
 
 
 class ChunkDone(NamedTuple):
@@ -46,6 +54,21 @@ class ChunkFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkLost:
+    """A chunk ended without effect, through no fault that is known: its requests stand where they stood before it.
+
+    `suspect` says that it was being run when something broke, so that one of its requests may be what breaks it.
+    `apart`: its requests are to go on alone; together something went wrong that may be the fault of any of them.
+    """
+
+    rank: ClassVar[int] = 1
+    chunk_id: int
+    message: str
+    suspect: bool
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Arrived:
     """A request was accepted."""
 
@@ -68,4 +91,5 @@ class Tick:
     rank: ClassVar[int] = 4
 
 
-Event = WorkersLost | ChunkDone | ChunkFailed | Arrived | Cancelled | Tick
+ChunkEnd = ChunkDone | ChunkFailed | ChunkLost
+Event = WorkersLost | WorkersBack | ChunkEnd | Arrived | Cancelled | Tick

@@ -8,10 +8,16 @@ from tetriserve.core.request import Request
 
 
 class Executor(Protocol):
-    """Runs chunks on `num_devices` devices and reports each as one ChunkDone or ChunkFailed event.
+    """Runs chunks on `num_devices` devices and reports each as one ChunkDone, ChunkFailed or ChunkLost event.
 
     Every device runs its chunks in the order of their submission. A chunk of a request starts only after that
-    request's earlier chunks have ended. How events are delivered is the implementation's constructor's business.
+    request's earlier chunks have ended, and their events come in that order. How events are delivered is the
+    implementation's constructor's business.
+
+    Devices can be lost and come back (WorkersLost, WorkersBack). Lost with them are the chunks on them, those submitted
+    to them later, and all later chunks of the same requests. A request whose chunk was lost goes on, on any devices,
+    with the chunk after its last one that was done: what it needs there is the executor's business. A chunk that was
+    planned as if the lost one had been done is lost too.
     """
 
     @property

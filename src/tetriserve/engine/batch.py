@@ -1,12 +1,9 @@
-"""What makes a batch of chunks fit to be run. Pure."""
-
-from collections.abc import Sequence
+"""What makes a chunk fit to be run. Pure."""
 
 from tetriserve.core.blocks import is_block
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.errors import EngineError
 from tetriserve.core.request import Request
-from tetriserve.engine.placement import Placement, Work
 
 
 def check_work(chunk: Chunk, requests: tuple[Request, ...], num_devices: int) -> None:
@@ -19,28 +16,6 @@ def check_work(chunk: Chunk, requests: tuple[Request, ...], num_devices: int) ->
         _check_steps(chunk, requests)
     elif chunk.degree != 1 or len(requests) != 1:
         raise EngineError(f"chunk {chunk.chunk_id}: {chunk.stage} takes one request and one device")
-
-
-def newest(backlog: Sequence[Work]) -> list[Work]:
-    """What of a backlog is still wanted. Whoever starts a request again, at ENCODE, doesn't want its earlier chunks."""
-    wanted: list[Work] = []
-    for chunk, requests in backlog:
-        if chunk.stage is Stage.ENCODE:
-            wanted = [work for work in wanted if chunk.request_ids[0] not in work[0].request_ids]
-        wanted.append((chunk, requests))
-    return wanted
-
-
-def without_void(batch: Sequence[Work], placement: Placement) -> list[Work]:
-    """A batch without the chunks that were planned before a loss of workers was known: their tensors are gone."""
-    encoded: set[str] = set()
-    runnable = []
-    for chunk, requests in batch:
-        if chunk.stage is Stage.ENCODE:
-            encoded.update(chunk.request_ids)
-        if placement.knows(set(chunk.request_ids) - encoded):
-            runnable.append((chunk, requests))
-    return runnable
 
 
 def _check_steps(chunk: Chunk, requests: tuple[Request, ...]) -> None:

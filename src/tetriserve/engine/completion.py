@@ -18,21 +18,58 @@ class Launched:
     chunk_id: int
     request_ids: tuple[str, ...]
     finite: Tensor
-    steps: str
+    steps: tuple[range, ...]
     seconds: Callable[[], float]
     previews: tuple[tuple[str, Tensor], ...] = ()
+    latents: "Kept | None" = None
 
     def wait(self) -> Finished:
         """Until the device is through; a request whose latents are not finite has failed."""
         duration_s = self.seconds()
         finished_s = time.monotonic()
         failures = [
-            _not_finite(request_id, self.steps)
-            for request_id, is_finite in zip(self.request_ids, self.finite.tolist(), strict=True)
+            _not_finite(request_id, steps)
+            for request_id, steps, is_finite in zip(self.request_ids, self.steps, self.finite.tolist(), strict=True)
             if not is_finite
         ]
-        previews = tuple(Preview(request_id, picture_of(rgb)) for request_id, rgb in self.previews)
-        return Finished(self.chunk_id, finished_s - duration_s, finished_s, tuple(failures), previews=previews)
+        return Finished(
+            self.chunk_id,
+            finished_s - duration_s,
+            finished_s,
+            tuple(failures),
+            previews=tuple(Preview(request_id, picture_of(rgb)) for request_id, rgb in self.previews),
+            latents=() if self.latents is None else self.latents.wait(),
+        )
+
+
+class Kept:
+    """Copies of latents on their way to the host: on a GPU on a stream of their own, beside the next chunk's work."""
+
+    def __init__(self, states: Sequence[RequestState], stream: torch.cuda.Stream | None) -> None:
+        self._copied: torch.cuda.Event | None = None
+        if stream is None:
+            self._hosts = [state.latents for state in states]
+            return
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self._hosts = [to_host(state.latents) for state in states]
+            self._copied = _event()
+            self._copied.record()
+        for state in states:  # a new chunk replaces them; their memory must wait for the copy
+            state.latents.record_stream(stream)
+
+    def wait(self) -> tuple[bytes, ...]:
+        """Each request's latents as they are sent."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return tuple(host.contiguous().view(torch.uint8).numpy().tobytes() for host in self._hosts)
+
+
+def restored(sent: bytes, like: Tensor) -> Tensor:
+    """What `Kept` has sent, in the shape and on the device of `like`. Raises ValueError if it is of another size."""
+    if len(sent) != like.numel() * like.element_size():
+        raise ValueError(f"{len(sent)} bytes of latents where {like.numel() * like.element_size()} were expected")
+    return torch.frombuffer(bytearray(sent), dtype=like.dtype).view(like.shape).to(like.device)
 
 
 class Stopwatch:
@@ -83,5 +120,6 @@ def _event() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
-def _not_finite(request_id: str, steps: str) -> Failure:
-    return Failure(request_id, "non_finite_latents", f"the latents hold NaN or infinity after {steps}")
+def _not_finite(request_id: str, steps: range) -> Failure:
+    message = f"the latents hold NaN or infinity after steps {steps.start} to {steps.stop - 1}"
+    return Failure(request_id, "non_finite_latents", message)

@@ -35,14 +35,21 @@ class ResolvedConfig:
     sizes: tuple[Size, ...] = ()
     loading: LoadingConfig = AS_IT_IS
 
-    def setups(self, rendezvous: Path) -> list[Setup]:
-        """What each worker is told first. `rendezvous` is a file that doesn't exist yet."""
+    def setup(self, rank: int) -> Setup:
+        """What a worker is told first."""
         threads = threads_per_worker(self.devices)
         cells = tuple((size, batch) for size in self.sizes for batch in batches_for(size))
-        return [
-            Setup(str(self.model_dir), self.devices, rank, self.dtype, threads, str(rendezvous), cells, self.loading)
-            for rank in range(len(self.devices))
-        ]
+        return Setup(str(self.model_dir), self.devices, rank, self.dtype, threads, cells, self.loading)
+
+    @property
+    def can_abort(self) -> bool:
+        """Whether a rank notices that another has left an exchange: by its closed sockets, but not in a kernel."""
+        return self.devices[0] == "cpu"
+
+    @property
+    def join_limit_s(self) -> float:
+        """Seconds after which a worker hangs that makes groups: on GPUs it also records the graphs of new blocks."""
+        return 10.0 if self.devices[0] == "cpu" else 300.0
 
 
 def resolve(config: EngineConfig) -> ResolvedConfig:

@@ -1,15 +1,17 @@
 """Turns chunks into commands for ranks and reports into events. Owns everything known about requests in flight."""
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.errors import EngineError, TetriServeError
-from tetriserve.core.events import Event, WorkersLost
+from tetriserve.core.events import ChunkDone, ChunkLost, Event, WorkersBack, WorkersLost
 from tetriserve.core.image import Image
-from tetriserve.core.request import Request
-from tetriserve.engine.batch import check_work, newest, without_void
-from tetriserve.engine.ledger import Ledger
+from tetriserve.core.progress import Progress
+from tetriserve.engine.batch import check_work
+from tetriserve.engine.ledger import Ended, Ledger
 from tetriserve.engine.messages import (
     Cancel,
     Command,
@@ -19,34 +21,46 @@ from tetriserve.engine.messages import (
     Finished,
     Picture,
     Receive,
+    Regroup,
     Release,
+    Restore,
     Send,
 )
-from tetriserve.engine.placement import HandOver, Placement, Work
-from tetriserve.engine.workers import Workers
+from tetriserve.engine.placement import HandOver, Placed, Placement, Revival, Work
+from tetriserve.engine.transport import Transport
+
+STALE = "planned before a loss was known"
 
 
 class Dispatcher:
-    """Shared by the threads that submit and the one that listens. Without workers, chunks wait in a backlog.
+    """Shared by the threads that submit and the one that supervises.
 
-    `on_event` is called on the listening thread, one event at a time, never with the lock held.
+    The lock makes the one global order: who sends, sends under it. `on_event` is called in `deliver` alone, one event
+    at a time, without the lock.
     """
 
-    def __init__(self, num_devices: int, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self, num_devices: int, transport: Transport, on_event: Callable[[Event], None], can_abort: bool = True
+    ) -> None:
         self._num_devices = num_devices
+        self._transport = transport
         self._on_event = on_event
         self._lock = threading.Lock()
-        self._workers: Workers | None = None
-        self._backlog: list[Work] = []
+        self._live: set[int] = set()
+        self._missed: set[int] = set()
+        self._epoch = 0
         self._placement = Placement()
-        self._ledger = Ledger()
+        self._progress = Progress()
+        self._ledger = Ledger(can_abort)
+        self._kept: dict[str, bytes] = {}
         self._images: dict[str, Image] = {}
         self._previews: dict[str, Image] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
-        self._cancelled: set[str] = set()
-        self._num_losses = 0
+        self._events: deque[Event] = deque()
         self._was_ready = False
         self.failed: TetriServeError | None = None
+
+    # --- for whoever drives the executor ------------------------------------------------------------------------------
 
     def submit(self, batch: Sequence[Work]) -> None:
         """Queue chunks. Raises EngineError if they can't be run as they are, or if nothing can be run any more."""
@@ -55,36 +69,26 @@ class Dispatcher:
         with self._lock:
             if self.failed is not None:
                 raise self.failed
-            if self._workers is None:
-                self._backlog.extend(batch)
-                return
-            runnable = without_void(batch, self._placement)
-            if len(runnable) < len(batch) and self._num_losses == 0:
-                raise EngineError("a chunk of a request that has not been encoded")
-            self._dispatch(self._workers, runnable)
+            self._check_encoded(batch)
+            accepted = [work for work in batch if self._accept(work)]
+            for entry in self._placement.order(accepted):
+                self._dispatch(entry)
 
     def cancel(self, request_id: str) -> None:
         """Let no chunk of the request alone begin any more."""
         with self._lock:
-            waiting = any(request_id in chunk.request_ids for chunk, _ in self._backlog)
-            if not waiting and not self._placement.knows((request_id,)):
-                return
-            self._cancelled.add(request_id)
-            if self._workers is not None:
-                self._tell_all(self._workers, Cancel(request_id))
+            if self._placement.knows((request_id,)):
+                self._tell(self._live, Cancel(request_id))
 
     def release(self, request_id: str) -> None:
         """Forget a request everywhere."""
         with self._lock:
-            self._cancelled.discard(request_id)
             self._placement.forget(request_id)
+            self._progress.forget(request_id)
             self._ledger.release(request_id)
-            self._images.pop(request_id, None)
-            self._previews.pop(request_id, None)
-            self._warnings.pop(request_id, None)
-            self._backlog = [work for work in self._backlog if request_id not in work[0].request_ids]
-            if self._workers is not None:
-                self._tell_all(self._workers, Release(request_id))
+            for known in (self._kept, self._images, self._previews, self._warnings):
+                known.pop(request_id, None)
+            self._tell(self._live, Release(request_id))
 
     def take_image(self, request_id: str) -> Image:
         """Raises KeyError if the request has no image (any more)."""
@@ -96,86 +100,146 @@ class Dispatcher:
         with self._lock:
             return self._previews.pop(request_id, None)
 
-    def attach(self, workers: Workers) -> None:
-        """Workers are ready: give them what has waited."""
-        with self._lock:
-            self._workers = workers
-            self._was_ready = True
-            for request_id in self._cancelled:
-                self._tell_all(workers, Cancel(request_id))
-            batch, self._backlog = newest(self._backlog), []
-            self._dispatch(workers, without_void(batch, self._placement))
+    # --- for the supervisor -------------------------------------------------------------------------------------------
 
     def report(self, rank: int, report: Finished) -> None:
         """A rank has done its part of a chunk."""
         with self._lock:
-            chunk = self._ledger.chunk(report.chunk_id)
-            events = self._ledger.report(rank, report)
-            if chunk.stage is Stage.ENCODE:
-                self._warnings[chunk.request_ids[0]] = report.warnings
-            if report.picture is not None and not self._ledger.has_failed(chunk.request_ids[0]):
-                self._store(chunk.request_ids[0], report.picture)
-            for preview in report.previews:
-                self._previews[preview.request_id] = _image(preview.picture)
-        for event in events:
-            self._on_event(event)
+            chunk = self._ledger.find(report.chunk_id)
+            if chunk is not None:
+                self._take_pictures(chunk, report)
+            self._settle(self._ledger.report(rank, report, time.monotonic()))
 
-    def detach(self) -> None:
-        """No more commands to these workers, which are about to be ended."""
+    def order(self, ranks: Collection[int], command: Regroup) -> None:
+        """Give a command its place in the global order of some ranks."""
         with self._lock:
-            self._workers = None
+            self._epoch = command.epoch
+            self._tell(ranks, command)
 
-    def lose(self, message: str) -> None:
-        """The workers are gone, and with them every tensor: all chunks in flight are void."""
+    def join(self, newcomers: Collection[int], epoch: int) -> None:
+        """The groups of an epoch are made, or will not be; newcomers can be used from now on."""
         with self._lock:
-            self._workers = None
-            self._placement = Placement()
-            self._ledger = Ledger()
-            self._num_losses += 1
-        self._on_event(WorkersLost(tuple(range(self._num_devices)), message))
+            self._live |= set(newcomers)
+            self._ledger.join(epoch, time.monotonic())
+            back = sorted(self._missed.intersection(newcomers))
+            self._missed.difference_update(back)
+            if back:
+                self._events.append(WorkersBack(tuple(back)))
+            self._was_ready = True
+
+    def lose(self, ranks: Collection[int], message: str) -> list[tuple[int, ...]]:
+        """Ranks are gone. Returns the blocks in whose exchanges they may have been."""
+        with self._lock:
+            gone = sorted(self._live.intersection(ranks))
+            if not gone:
+                return []
+            self._live.difference_update(gone)
+            self._missed.update(gone)
+            self._placement.lose(gone)
+            self._events.append(WorkersLost(tuple(gone), message))
+            ended = self._ledger.lose(gone, message, time.monotonic())
+            blocks = [chunk.devices for chunk in self._settle(ended) if not set(gone).isdisjoint(chunk.devices)]
+            return [block for block in blocks if len(block) > 1]
+
+    def entangled(self, ranks: Collection[int]) -> set[int]:
+        """Ranks that take part in an exchange with one of these, or with one that does."""
+        with self._lock:
+            return self._ledger.entangled(ranks)
+
+    def overdue(self) -> tuple[set[int], str] | None:
+        """Ranks that have taken too long for a chunk, and which."""
+        with self._lock:
+            return self._ledger.overdue(time.monotonic())
+
+    def is_idle(self, rank: int, epoch: int) -> bool:
+        """Whether a rank has nothing left to do before it comes to the groups of an epoch."""
+        with self._lock:
+            return self._ledger.is_idle(rank, epoch)
 
     def give_up(self, error: TetriServeError) -> None:
         """There will be no more workers. Whoever started this hears of it from `start`, later callers from an event."""
         with self._lock:
             self.failed = error
-            self._backlog.clear()
-        if self._was_ready:
-            self._on_event(WorkersLost(tuple(range(self._num_devices)), str(error)))
+            if self._was_ready:
+                self._events.append(WorkersLost(tuple(range(self._num_devices)), str(error)))
+        self.deliver()
 
-    def _dispatch(self, workers: Workers, batch: Sequence[Work]) -> None:
-        for entry in self._placement.order(batch):
-            if isinstance(entry, HandOver):
-                _send_handover(workers, entry)
-            else:
-                chunk, requests = entry
-                self._ledger.open(chunk)
-                command = _command(chunk, requests)
-                for rank in chunk.devices:
-                    workers.send(rank, command)
+    def deliver(self) -> None:
+        """Tell of everything that has happened."""
+        while self._events:
+            self._on_event(self._events.popleft())
 
-    def _tell_all(self, workers: Workers, command: Command) -> None:
-        for rank in range(self._num_devices):
-            workers.send(rank, command)
+    # --- under the lock -----------------------------------------------------------------------------------------------
 
-    def _store(self, request_id: str, picture: Picture) -> None:
-        self._images[request_id] = _image(picture, self._warnings.get(request_id, ()))
+    def _check_encoded(self, batch: Sequence[Work]) -> None:
+        encoded: set[str] = set()
+        for chunk, _ in batch:
+            if chunk.stage is Stage.ENCODE:
+                encoded.update(chunk.request_ids)
+            unknown = [id_ for id_ in chunk.request_ids if id_ not in encoded and not self._progress.is_lost(id_)]
+            if not self._placement.knows(unknown):
+                raise EngineError("a chunk of a request that has not been encoded")
+
+    def _accept(self, work: Work) -> bool:
+        """Whether a chunk can be done; it is lost if it was planned before a loss was known."""
+        chunk, requests = work
+        if self._progress.accept(chunk, requests) and self._live.issuperset(chunk.devices):
+            return True
+        self._settle(self._ledger.refuse(chunk, STALE))
+        self._transport.wake()
+        return False
+
+    def _dispatch(self, entry: HandOver | Revival | Placed) -> None:
+        match entry:
+            case HandOver(request, source, target, full):
+                self._transport.send(source, Send(request.request_id, target, full))
+                self._transport.send(target, Receive(request, source, full))
+            case Revival(request, target):
+                self._transport.send(target, Restore(request, self._kept.get(request.request_id)))
+            case Placed(chunk, _, sources):
+                self._ledger.open(chunk, time.monotonic(), sources, self._epoch)
+                self._tell(chunk.devices, _command(entry))
+
+    def _settle(self, ended: Sequence[Ended]) -> list[Chunk]:
+        """Remember what ended chunks have brought, and tell later. Returns what is lost since the last time."""
+        doomed = self._ledger.take_doomed()
+        for chunk in doomed:
+            self._progress.lose(chunk)
+            for request_id in chunk.request_ids:
+                self._placement.scatter(request_id)
+        for one in ended:
+            if isinstance(one.event, ChunkDone):
+                self._progress.done(one.chunk)
+            if not isinstance(one.event, ChunkLost):
+                self._kept.update(zip(one.chunk.request_ids, one.latents, strict=False))
+            self._events.append(one.event)
+        return doomed
+
+    def _take_pictures(self, chunk: Chunk, report: Finished) -> None:
+        request_id = chunk.request_ids[0]
+        if report.warnings:
+            self._warnings[request_id] = (*self._warnings.get(request_id, ()), *report.warnings)
+        if report.picture is not None and not self._ledger.has_failed(request_id):
+            self._images[request_id] = _image(report.picture, self._warnings.get(request_id, ()))
+        for preview in report.previews:
+            self._previews[preview.request_id] = _image(preview.picture)
+
+    def _tell(self, ranks: Collection[int], command: Command) -> None:
+        for rank in ranks:
+            self._transport.send(rank, command)
 
 
 def _image(picture: Picture, warnings: tuple[str, ...] = ()) -> Image:
     return Image(picture.width, picture.height, picture.rgb, warnings)
 
 
-def _send_handover(workers: Workers, entry: HandOver) -> None:
-    request, full = entry.request, entry.with_conditioning
-    workers.send(entry.source, Send(request, entry.target, full))
-    workers.send(entry.target, Receive(request, entry.source, full))
-
-
-def _command(chunk: Chunk, requests: tuple[Request, ...]) -> Command:
+def _command(placed: Placed) -> Command:
+    chunk = placed.chunk
     match chunk.stage:
         case Stage.ENCODE:
-            return Encode(chunk.chunk_id, requests[0])
+            return Encode(chunk.chunk_id, placed.requests[0])
         case Stage.DENOISE:
-            return Denoise(chunk.chunk_id, requests, chunk.devices, chunk.first_steps, chunk.num_steps)
+            ids, first_steps = chunk.request_ids, chunk.first_steps
+            return Denoise(chunk.chunk_id, ids, chunk.devices, first_steps, chunk.num_steps)
         case Stage.DECODE:
-            return Decode(chunk.chunk_id, requests[0])
+            return Decode(chunk.chunk_id, chunk.request_ids[0])

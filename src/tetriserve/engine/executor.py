@@ -14,14 +14,16 @@ from tetriserve.core.request import Request
 from tetriserve.engine.config import EngineConfig, resolve
 from tetriserve.engine.dispatch import Dispatcher
 from tetriserve.engine.supervisor import MachineInfo, Supervisor
+from tetriserve.engine.transport import MakeTransport
+from tetriserve.engine.workers import Workers
 
 
 class ProcessExecutor:
     """Implements core.executor.Executor with one worker process for each device.
 
-    `on_event` gets ChunkDone, ChunkFailed and WorkersLost, one at a time, on a thread of the executor's own;
-    `on_progress` gets what the starting workers do, in words, `on_notice` what of that is worth keeping. None may block
-    for long. A script that makes one needs the `if __name__ == "__main__"` that multiprocessing asks for.
+    `on_event` gets the ends of chunks, WorkersLost and WorkersBack, one at a time, on a thread of the executor's own;
+    `on_progress` gets what starting workers do, in words, `on_notice` what of that is worth keeping. None may block for
+    long. A script that makes one needs the `if __name__ == "__main__"` that multiprocessing asks for.
     Raises ConfigurationError if the model directory, the devices or the dtype can't be used.
     """
 
@@ -31,10 +33,12 @@ class ProcessExecutor:
         on_event: Callable[[Event], None],
         on_progress: Callable[[str], None] = lambda text: None,
         on_notice: Callable[[str], None] = lambda text: None,
+        make_transport: MakeTransport = Workers,
     ) -> None:
         self.config = resolve(config)
-        self._dispatcher = Dispatcher(len(self.config.devices), on_event)
-        self._supervisor = Supervisor(self.config, self._dispatcher, on_progress, on_notice=on_notice)
+        self._transport = make_transport(len(self.config.devices))
+        self._dispatcher = Dispatcher(len(self.config.devices), self._transport, on_event, self.config.can_abort)
+        self._supervisor = Supervisor(self.config, self._transport, self._dispatcher, on_progress, on_notice)
         # Whoever drops an executor, or leaves the program, without closing it leaves no processes behind.
         weakref.finalize(self, self._supervisor.stop).atexit = False
         atexit.register(self._supervisor.stop)
@@ -59,7 +63,7 @@ class ProcessExecutor:
 
     @property
     def failed(self) -> TetriServeError | None:
-        """Why nothing can be run any more, or None. Workers are replaced until a start fails twice in a row."""
+        """Why nothing can be run any more, or None. A worker is replaced until its start fails twice in a row."""
         return self._dispatcher.failed
 
     @property
@@ -71,10 +75,10 @@ class ProcessExecutor:
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """Process ids of the newest workers, one for each device."""
-        return self._supervisor.worker_pids
+        return self._transport.pids
 
     def submit(self, chunks: Sequence[tuple[Chunk, tuple[Request, ...]]]) -> None:
-        """Queue chunks, each with its requests. Returns at once, also while workers are being replaced.
+        """Queue chunks, each with its requests. Returns at once; chunks for devices that are lost end as lost.
 
         Raises EngineError if a chunk is not one that could ever run, or if `failed`.
         """

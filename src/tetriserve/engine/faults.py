@@ -20,7 +20,16 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
+def shared_fault(error: Exception, num_requests: int) -> str:
+    """Why requests that can't be told apart are to go on alone."""
+    return f"{type(error).__name__} with {num_requests} requests together: {error}"
+
+
 def is_device_lost(error: Exception) -> bool:
-    """Whether the device can't be used any more by this process: a CUDA error that isn't lack of memory."""
+    """Whether this process can't use its device any more: after a CUDA error that isn't lack of memory; on CPUs, when
+    oneDNN makes no kernels any more, which it doesn't after it once found no memory for one.
+    """
+    if "could not create a primitive" in str(error):
+        return True
     accelerator_error: type[Exception] = getattr(torch, "AcceleratorError", RuntimeError)
     return isinstance(error, accelerator_error) and "CUDA error" in str(error) and not is_out_of_memory(error)

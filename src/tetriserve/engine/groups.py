@@ -1,22 +1,41 @@
-"""Process groups: one for every block of devices, made once at start and warm before the first request."""
+"""Process groups of one rank: one for every block it belongs to and one of all ranks, made, cut and made anew.
+
+They are made from their parts, not by `torch.distributed.new_group`: that one asks for a default group of all ranks
+that there will ever be, and ranks come and go. Source: torch/distributed/_dist2.py.
+"""
 
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
+from torch._C._distributed_c10d import (
+    FileStore,
+    PrefixStore,
+    Store,
+    _register_process_group,
+    _unregister_process_group,
+)
+from torch.distributed.distributed_c10d import GroupName
 
-from tetriserve.core.blocks import all_blocks
 from tetriserve.core.request import Request
-from tetriserve.engine.messages import Setup
+from tetriserve.engine.messages import Regroup
 from tetriserve.models.adapter import ModelAdapter
 from tetriserve.models.attention import exchange_bytes
-from tetriserve.models.ulysses import ALONE, SequenceGroup
+from tetriserve.models.ulysses import ALONE, ExchangeError, Link, SequenceGroup
 
+Block = tuple[int, ...]
 Room = Callable[[SequenceGroup], int]
 """How many bytes an exchange of a group may have to hold, each way."""
+
+MEETING_S = 5.0
+"""All ranks are there when they begin to make groups: who doesn't answer for so long has died since."""
+EXCHANGE_S = 1800.0
+"""Not how hanging workers are found: whoever plans chunks knows how long they may take."""
 
 
 def exchange_room(model: ModelAdapter, cells: Sequence[tuple[Request, int]], group: SequenceGroup) -> int:
@@ -26,59 +45,135 @@ def exchange_room(model: ModelAdapter, cells: Sequence[tuple[Request, int]], gro
     return max(needs, default=0)
 
 
-def join_groups(
-    setup: Setup, device: torch.device, room: Room = lambda group: 0
-) -> Mapping[tuple[int, ...], SequenceGroup]:
-    """Meet the other ranks and return this rank's blocks.
+class Groups:
+    """The groups of a rank. `world` is for hand-overs; None until there is one, or when it could not be made."""
 
-    Every block's group is made by its members alone, in the order of `all_blocks`: ranks that share two blocks make
-    them in the same order, so none waits for one that waits for it.
-    """
-    world_size = len(setup.devices)
-    if world_size > 1:
+    def __init__(self, rank: int, device: torch.device, room: Room = lambda group: 0) -> None:
+        self._rank = rank
+        self._device = device
+        self._room = room
+        self._world_ranks: tuple[int, ...] = ()
+        self.world: Link | None = None
+        self.blocks: dict[Block, SequenceGroup] = {(rank,): ALONE}
+
+    def cut(self, block: Block) -> list[SequenceGroup]:
+        """Break off the exchanges of a block and of its halves. Returns the groups that are gone."""
+        gone = [other for other in self.blocks if len(other) > 1 and set(other) <= set(block)]
+        return [self._drop(other) for other in gone]
+
+    def take_apart(self, command: Regroup) -> list[SequenceGroup]:
+        """Let go of what is to be made anew, and of blocks that aren't complete any more. Returns what is gone."""
+        if command.world and self.world is not None:
+            self.world.cut()
+            self.world = None
+        stale = [
+            block
+            for block in self.blocks
+            if block in command.blocks or (command.world and not set(block) <= set(command.world))
+        ]
+        return [self._drop(block) for block in stale]
+
+    def make(self, command: Regroup) -> list[Block]:
+        """Meet the other ranks. Returns this rank's new blocks. Raises ExchangeError or what torch raises.
+
+        Ranks that share two blocks make them in the same order, smaller ones first, so none waits for one that waits
+        for it.
+        """
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        store = dist.FileStore(setup.rendezvous, world_size)  # type: ignore[attr-defined]
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=store, rank=setup.rank, world_size=world_size)
-        _warm(None, world_size, device)
-    groups: dict[tuple[int, ...], SequenceGroup] = {}
-    for block in all_blocks(world_size):  # smaller ones first
-        if setup.rank in block:
-            groups[block] = _make_group(block, setup.rank, device, groups, room)
-    return groups
+        store = FileStore(command.rendezvous)
+        store.set_timeout(timedelta(seconds=MEETING_S))
+        if len(command.world) > 1:
+            self.world = self._link(store, f"{command.epoch}:world", command.world)
+        self._world_ranks = command.world or self._world_ranks
+        made = []
+        for block in command.blocks:
+            if self._rank in block:
+                self.blocks[block] = self._make_group(store, command.epoch, block)
+                made.append(block)
+        return made
 
+    def send(self, buffer: Tensor, target: int) -> dist.Work:
+        """Begin to give a tensor to a rank. Raises ExchangeError."""
+        return self._transfer(lambda group, at: group.send([buffer], at, 0), target)
 
-def _make_group(
-    block: tuple[int, ...],
-    rank: int,
-    device: torch.device,
-    smaller: Mapping[tuple[int, ...], SequenceGroup],
-    room: Room,
-) -> SequenceGroup:
-    if len(block) == 1:
-        return ALONE
-    process_group = dist.new_group(list(block), use_local_synchronization=True)
-    assert isinstance(process_group, dist.ProcessGroup)
-    _warm(process_group, len(block), device)
-    middle = len(block) // 2
-    half = block[:middle] if rank in block[:middle] else block[middle:]
-    group = SequenceGroup(block.index(rank), len(block), process_group, smaller[half])
-    num_bytes = room(group) if _share_memory(block, device) else 0
-    if num_bytes == 0:
+    def receive(self, buffer: Tensor, source: int) -> dist.Work:
+        """Begin to fill a tensor with what a rank sends. Raises ExchangeError."""
+        return self._transfer(lambda group, at: group.recv([buffer], at, 0), source)
+
+    def _transfer(self, start: Callable[[dist.ProcessGroup, int], dist.Work], peer: int) -> dist.Work:
+        if self.world is None or peer not in self._world_ranks:
+            raise ExchangeError(f"rank {peer} has not joined")
+        group, at = self.world.process_group, self._world_ranks.index(peer)
+        try:
+            if self._device.type == "cpu":
+                return start(group, at)
+            # As a batch of one, which runs on the group's own communicator instead of a new one for each pair.
+            group._start_coalescing(self._device)
+            start(group, at)
+            return group._end_coalescing(self._device)
+        except RuntimeError as error:
+            raise ExchangeError(str(error)) from None
+
+    def _make_group(self, store: Store, epoch: int, block: Block) -> SequenceGroup:
+        link = self._link(store, f"{epoch}:{'-'.join(map(str, block))}", block)
+        middle = len(block) // 2
+        half = block[:middle] if self._rank in block[:middle] else block[middle:]
+        group = SequenceGroup(block.index(self._rank), len(block), link, self.blocks[half])
+        num_bytes = self._room(group) if _share_memory(block, self._device) else 0
+        if num_bytes == 0:
+            return group
+        from tetriserve.models.symmetric import PeerMemory  # noqa: PLC0415  (needs Triton)
+
+        return replace(group, memory=PeerMemory(link.process_group, self._device, num_bytes))
+
+    def _link(self, store: Store, name: str, ranks: tuple[int, ...]) -> Link:
+        group = _make_process_group(PrefixStore(name, store), name, ranks.index(self._rank), len(ranks), self._device)
+        _warm(group, len(ranks), self._device)
+        return Link(group) if self._device.type == "cpu" else Link(group, _abort)
+
+    def _drop(self, block: Block) -> SequenceGroup:
+        group = self.blocks.pop(block)
+        assert group.link is not None
+        group.link.cut()
         return group
-    from tetriserve.models.symmetric import PeerMemory  # noqa: PLC0415  (needs Triton)
-
-    return replace(group, memory=PeerMemory(process_group, device, num_bytes))
 
 
-def _share_memory(block: tuple[int, ...], device: torch.device) -> bool:
+def _make_process_group(store: Store, name: str, rank: int, size: int, device: torch.device) -> dist.ProcessGroup:
+    """A process group that is known to its members alone."""
+    group = dist.ProcessGroup(store, rank, size)
+    limit = timedelta(seconds=EXCHANGE_S)
+    if device.type == "cpu":
+        kind = dist.ProcessGroup.BackendType.GLOO
+        group._set_default_backend(kind)
+        group._register_backend(device, kind, dist.ProcessGroupGloo(store, rank, size, limit))
+        return group
+    options = dist.ProcessGroupNCCL.Options()
+    options._timeout = limit
+    backend = dist.ProcessGroupNCCL(store, rank, size, options)
+    backend._set_sequence_number_for_group()
+    backend.eager_connect_single_device(device)
+    kind = dist.ProcessGroup.BackendType.NCCL
+    group._set_default_backend(kind)
+    group._register_backend(device, kind, backend)
+    # Symmetric memory finds its group, and through it the store, by name.
+    group._set_group_name(GroupName(name))
+    _register_process_group(GroupName(name), group)
+    return group
+
+
+def _abort(group: dist.ProcessGroup) -> None:
+    group.abort()
+    _unregister_process_group(group.group_name)
+
+
+def _share_memory(block: Block, device: torch.device) -> bool:
     """Whether every device of the block can write into every other's memory."""
     return device.type == "cuda" and all(
         torch.cuda.can_device_access_peer(a, b) for a, b in itertools.permutations(block, 2)
     )
 
 
-def _warm(group: dist.ProcessGroup | None, size: int, device: torch.device) -> None:
+def _warm(group: dist.ProcessGroup, size: int, device: torch.device) -> None:
     """The first collective of a group builds its connections; later ones must not pay for that."""
     given = torch.zeros(size, device=device)
     dist.all_to_all_single(torch.empty_like(given), given, group=group)

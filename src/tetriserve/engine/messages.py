@@ -1,6 +1,4 @@
-"""Everything that parent and workers say to each other: msgpack over a pipe, never pickle."""
-
-from multiprocessing.connection import Connection
+"""Everything that parent and workers say to each other: msgpack, never pickle."""
 
 import msgspec
 from msgspec import Struct
@@ -23,7 +21,6 @@ class Setup(Struct, frozen=True, tag=True):
     rank: int
     dtype: str
     num_threads: int
-    rendezvous: str
     cells: tuple[tuple[Size, int], ...] = ()
     loading: LoadingConfig = AS_IT_IS
 
@@ -39,24 +36,23 @@ class Denoise(Struct, frozen=True, tag=True):
     """Take steps together with the other ranks of the block."""
 
     chunk_id: int
-    requests: tuple[Request, ...]
+    request_ids: tuple[str, ...]
     block: tuple[int, ...]
     first_steps: tuple[int, ...]
     num_steps: int
 
 
 class Decode(Struct, frozen=True, tag=True):
-    """Make the image; `tiled` in tiles, with less memory."""
+    """Make the image."""
 
     chunk_id: int
-    request: Request
-    tiled: bool = False
+    request_id: str
 
 
 class Send(Struct, frozen=True, tag=True):
     """Give a request's latents, and its conditioning if that is missing there, to another rank."""
 
-    request: Request
+    request_id: str
     target: int
     with_conditioning: bool
 
@@ -69,8 +65,34 @@ class Receive(Struct, frozen=True, tag=True):
     with_conditioning: bool
 
 
+class Restore(Struct, frozen=True, tag=True):
+    """Go on with a request that no rank holds any more: encode its prompt again, and take these latents, if any."""
+
+    request: Request
+    latents: bytes | None
+
+
+class Regroup(Struct, frozen=True, tag=True):
+    """Make process groups anew together with all ranks of `world` and of the blocks, when a Proceed says so.
+
+    `world` is the group for hand-overs; empty if that stays as it is. `rendezvous` is a file of this epoch alone.
+    """
+
+    epoch: int
+    rendezvous: str
+    world: tuple[int, ...]
+    blocks: tuple[tuple[int, ...], ...]
+
+
+class Proceed(Struct, frozen=True, tag=True):
+    """All ranks of a Regroup are there: make the groups; or, `go` false, it is off. Overtakes all other commands."""
+
+    epoch: int
+    go: bool
+
+
 class Cancel(Struct, frozen=True, tag=True):
-    """Chunks of this request that have not begun are void. The one command that overtakes all others."""
+    """Chunks of this request that have not begun are void. Overtakes all other commands."""
 
     request_id: str
 
@@ -81,7 +103,7 @@ class Release(Struct, frozen=True, tag=True):
     request_id: str
 
 
-Command = Setup | Encode | Denoise | Decode | Send | Receive | Cancel | Release
+Command = Setup | Encode | Denoise | Decode | Send | Receive | Restore | Regroup | Proceed | Cancel | Release
 
 # --- worker -> parent ------------------------------------------------------------------------------------------------
 
@@ -99,7 +121,7 @@ class Notice(Struct, frozen=True, tag=True):
 
 
 class Ready(Struct, frozen=True, tag=True):
-    """The model is loaded and all process groups are warm."""
+    """The model is loaded: this worker can join the others."""
 
     device_name: str
     torch_version: str
@@ -136,7 +158,12 @@ class Preview(Struct, frozen=True):
 
 
 class Finished(Struct, frozen=True, tag=True):
-    """This rank's part of a chunk is over. Seconds of time.monotonic(), which all processes of a machine share."""
+    """This rank's part of a chunk is over. Seconds of time.monotonic(), which all processes of a machine share.
+
+    `latents` are those of every request after the steps, from the first rank of the block, to be kept.
+    `cut` is the block whose exchanges this rank has broken off, if it has; others may wait in them in vain.
+    `lost`: why the work came to nothing though nothing is known against the requests; `apart`: one may be to blame.
+    """
 
     chunk_id: int
     started_s: float
@@ -145,31 +172,46 @@ class Finished(Struct, frozen=True, tag=True):
     warnings: tuple[str, ...] = ()
     picture: Picture | None = None
     previews: tuple[Preview, ...] = ()
+    latents: tuple[bytes, ...] = ()
+    cut: tuple[int, ...] = ()
+    lost: str | None = None
+    apart: bool = False
 
 
-class Broken(Struct, frozen=True, tag=True):
-    """An exchange between ranks failed: no rank's work can be trusted, all workers must be replaced."""
+class Between(Struct, frozen=True, tag=True):
+    """This rank has come to a Regroup and waits for the others."""
+
+    epoch: int
+
+
+class Joined(Struct, frozen=True, tag=True):
+    """The groups of a Regroup are made and warm; or could not be made, and `error` says why."""
+
+    epoch: int
+    error: str | None = None
+
+
+class Died(Struct, frozen=True, tag=True):
+    """This worker is gone, or of no use any more. Workers say it themselves, or their transport does."""
 
     message: str
 
 
-Report = Progress | Notice | Ready | StartFailed | Finished | Broken
-
-# --- transport -------------------------------------------------------------------------------------------------------
+Report = Progress | Notice | Ready | StartFailed | Finished | Between | Joined | Died
 
 
-def send(connection: Connection, message: Command | Report) -> None:
-    """Raises OSError if the other side is gone."""
-    connection.send_bytes(msgspec.msgpack.encode(message))
+def encode(message: Command | Report) -> bytes:
+    """As it is sent."""
+    return msgspec.msgpack.encode(message)
 
 
-def receive_command(connection: Connection) -> Command:
-    """Raises EOFError or OSError if the parent is gone."""
-    command: Command = msgspec.msgpack.decode(connection.recv_bytes(), type=Command)
+def decode_command(sent: bytes) -> Command:
+    """What a parent has sent."""
+    command: Command = msgspec.msgpack.decode(sent, type=Command)
     return command
 
 
-def receive_report(connection: Connection) -> Report:
-    """Raises EOFError or OSError if the worker is gone."""
-    report: Report = msgspec.msgpack.decode(connection.recv_bytes(), type=Report)
+def decode_report(sent: bytes) -> Report:
+    """What a worker has sent."""
+    report: Report = msgspec.msgpack.decode(sent, type=Report)
     return report

@@ -4,7 +4,7 @@ Why nothing can deadlock: chunks and hand-overs get places in one order, and eve
 order. The first of all that isn't finished therefore has all its ranks at hand, and finishes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tetriserve.core.chunk import Chunk, Stage
@@ -24,11 +24,28 @@ class HandOver:
 
 
 @dataclass(frozen=True, slots=True)
+class Revival:
+    """No rank holds the request's latents: a rank begins with those that were kept."""
+
+    request: Request
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A chunk in its place in the order; `sources` are the ranks that hand something over for it."""
+
+    chunk: Chunk
+    requests: tuple[Request, ...]
+    sources: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class _Holders:
     """Ranks that hold a request's newest latents; ranks that hold its conditioning, which never changes."""
 
-    latents: tuple[int, ...]
-    conditioning: frozenset[int]
+    latents: tuple[int, ...] = ()
+    conditioning: frozenset[int] = frozenset()
 
 
 class Placement:
@@ -37,21 +54,23 @@ class Placement:
     def __init__(self) -> None:
         self._holders: dict[str, _Holders] = {}
 
-    def order(self, batch: Sequence[Work]) -> list[HandOver | Work]:
+    def order(self, batch: Sequence[Work]) -> list[HandOver | Revival | Placed]:
         """The global order of a batch and the hand-overs that it needs.
 
         Hand-overs of requests that no earlier chunk of the batch moves come first of all: a source then gives
         them away before it gets busy with somebody else's chunk.
         """
-        early: list[HandOver | Work] = []
-        ordered: list[HandOver | Work] = []
+        early: list[HandOver | Revival | Placed] = []
+        ordered: list[HandOver | Revival | Placed] = []
         seen: set[str] = set()
-        for work in batch:
-            for request in work[1]:
-                handovers = self._place(work[0], request)
-                (ordered if request.request_id in seen else early).extend(handovers)
+        for chunk, requests in batch:
+            sources: set[int] = set()
+            for request in requests:
+                moves = self._place(chunk, request)
+                (ordered if request.request_id in seen else early).extend(moves)
                 seen.add(request.request_id)
-            ordered.append(work)
+                sources.update(move.source for move in moves if isinstance(move, HandOver))
+            ordered.append(Placed(chunk, requests, frozenset(sources)))
         return early + ordered
 
     def knows(self, request_ids: Iterable[str]) -> bool:
@@ -62,13 +81,28 @@ class Placement:
         """A request has ended."""
         self._holders.pop(request_id, None)
 
-    def _place(self, chunk: Chunk, request: Request) -> list[HandOver]:
-        """The hand-overs before `chunk`; afterwards its devices are the holders."""
+    def lose(self, ranks: Collection[int]) -> None:
+        """Nothing is held by these ranks any more."""
+        for request_id, holders in self._holders.items():
+            latents = tuple(rank for rank in holders.latents if rank not in ranks)
+            self._holders[request_id] = _Holders(latents, holders.conditioning.difference(ranks))
+
+    def scatter(self, request_id: str) -> None:
+        """A chunk of the request was lost: what ranks hold of it is not to be relied on."""
+        if request_id in self._holders:
+            self._holders[request_id] = _Holders()
+
+    def _place(self, chunk: Chunk, request: Request) -> Sequence[HandOver | Revival]:
+        """What must move before `chunk`; afterwards its devices are the holders."""
         request_id = request.request_id
         if chunk.stage is Stage.ENCODE:
             self._holders[request_id] = _Holders(chunk.devices, frozenset(chunk.devices))
             return []
-        holders = self._holders[request_id]
+        holders, revival = self._holders[request_id], list[HandOver | Revival]()
+        if not holders.latents:
+            first = chunk.devices[0]
+            revival = [Revival(request, first)]
+            holders = _Holders((first,), holders.conditioning | {first})
         missing = [rank for rank in chunk.devices if rank not in holders.latents]
         handovers = [
             HandOver(request, holders.latents[i % len(holders.latents)], rank, rank not in holders.conditioning)
@@ -77,4 +111,4 @@ class Placement:
         conditioning = holders.conditioning | frozenset(chunk.devices)
         latents = chunk.devices if chunk.stage is Stage.DENOISE else (*holders.latents, *missing)
         self._holders[request_id] = _Holders(latents, conditioning)
-        return handovers
+        return [*revival, *handovers]

@@ -1,18 +1,19 @@
-"""Executes commands on one device: owns the states of all requests that this rank holds."""
+"""Executes commands on one device."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.partial import is_partial_due
 from tetriserve.core.request import Request
-from tetriserve.engine.completion import Launched, Stopwatch, finite_flags, picture_of, to_host
-from tetriserve.engine.exchange import Transfer, finish_receive, start_receive, start_send
-from tetriserve.engine.faults import failure_of, is_device_lost
+from tetriserve.engine.completion import Kept, Launched, Stopwatch, finite_flags, picture_of, to_host
+from tetriserve.engine.faults import failure_of, is_device_lost, is_out_of_memory, shared_fault
+from tetriserve.engine.groups import Groups
+from tetriserve.engine.holdings import Holdings
 from tetriserve.engine.messages import (
     Decode,
     Denoise,
@@ -20,32 +21,44 @@ from tetriserve.engine.messages import (
     Failure,
     Finished,
     Receive,
+    Regroup,
     Release,
+    Restore,
     Send,
 )
 from tetriserve.models.adapter import ModelAdapter, RequestState
 from tetriserve.models.denoise import Denoiser
 from tetriserve.models.flow_match import final_estimate
-from tetriserve.models.ulysses import SequenceGroup
+from tetriserve.models.ulysses import ExchangeError, SequenceGroup, exchange
 
 ChunkCommand = Encode | Denoise | Decode
+TILED = "the image was decoded in tiles for lack of memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """What becomes of a chunk that ended by an exception; see `messages.Finished`."""
+
+    lost: str | None = None
+    failures: tuple[Failure, ...] = ()
+    apart: bool = False
 
 
 class Runner:
-    """One rank's hands. An exception out of any method means that the ranks may have lost step with each other."""
+    """One rank's hands. An exception out of any method means that this device is of no use any more."""
 
     def __init__(
         self,
         model: ModelAdapter,
         device: torch.device,
-        groups: Mapping[tuple[int, ...], SequenceGroup],
+        groups: Groups,
         cancelled: set[str],
         *,
         tiled: bool = False,
     ) -> None:
         """`cancelled` names the requests nobody wants any more; another thread may add to it at any time.
 
-        With `tiled` all large images are decoded in tiles, else those whose command says so.
+        With `tiled` all large images are decoded in tiles, else those for which there is no memory.
         """
         self._tiled = tiled
         self._model = model
@@ -53,11 +66,10 @@ class Runner:
         self._device = device
         self._groups = groups
         self._cancelled = cancelled
-        self._states: dict[str, RequestState] = {}
-        self._sending: dict[str, list[Transfer]] = {}
-        self._receiving: dict[str, tuple[Receive, Transfer]] = {}
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._held = Holdings(model, groups)
 
-    def run(self, command: Encode | Denoise | Decode | Send | Receive | Release) -> Finished | Launched | None:
+    def run(self, command: ChunkCommand | Send | Receive | Restore | Release) -> Finished | Launched | None:
         """Execute one command. Chunks return a report; steps that a GPU has been given, what waits for theirs."""
         match command:
             case Encode():
@@ -67,28 +79,28 @@ class Runner:
             case Decode():
                 return self._decode(command)
             case Send():
-                self._send(command)
+                self._held.send(command)
             case Receive():
-                self._receive(command)
+                self._held.receive(command)
+            case Restore():
+                self._held.restore(command, self._free_memory)
             case Release():
-                self._release(command.request_id)
+                self._cancelled.discard(command.request_id)
+                self._held.release(command.request_id)
+                self._denoiser.forget(command.request_id)
         return None
-
-    @property
-    def blocks(self) -> tuple[tuple[int, ...], ...]:
-        """The blocks that this rank belongs to, in the order in which all ranks go through theirs."""
-        return tuple(self._groups)
 
     def capture(self, request: Request, batch: int, block: tuple[int, ...]) -> None:
         """Make ready the step of `batch` such requests on a block; all its ranks call this together."""
         states = [self._model.blank(request) for _ in range(batch)]
-        self._denoiser.capture(states, self._groups[block])
+        self._denoiser.capture(states, self._groups.blocks[block])
         self._denoiser.forget(request.request_id)
 
     # --- chunks -------------------------------------------------------------------------------------------------------
 
     def _encode(self, command: Encode) -> Finished:
         request, started_s = command.request, time.monotonic()
+        self._held.learn(request)
         if request.request_id in self._cancelled:
             return self._void(command.chunk_id, (request,))
         try:
@@ -97,68 +109,106 @@ class Runner:
         except Exception as error:  # noqa: BLE001  (whatever it is, it is this request's failure)
             failure = self._fail(request, error, "encoding the prompt")
             return Finished(command.chunk_id, started_s, time.monotonic(), (failure,))
-        self._states[request.request_id] = state
+        self._held.states[request.request_id] = state
         return Finished(command.chunk_id, started_s, finished_s, warnings=state.warnings)
 
     def _denoise(self, command: Denoise) -> Finished | Launched:
-        group = self._groups[command.block]
-        steps = f"steps {command.first_steps[0]} to {command.first_steps[0] + command.num_steps - 1}"
-        ids = tuple(request.request_id for request in command.requests)
         started_s = time.monotonic()
         try:
-            if self._agree_to_skip(command.requests, group):
-                return self._void(command.chunk_id, command.requests)
-            states = [self._settled(request) for request in command.requests]
-            watch = Stopwatch(self._device)
-            before = [state.latents for state in states]
-            self._denoiser.run(states, command.first_steps, command.num_steps, group)
-            previews = self._previews(command, before) if group.rank == 0 else ()
-            return Launched(command.chunk_id, ids, finite_flags(states), steps, watch.stop(), previews)
+            group = self._groups.blocks.get(command.block)
+            if group is None:
+                return Finished(command.chunk_id, started_s, started_s, lost="its group was broken off")
+            if self._agree_to_skip(command.request_ids, group):
+                return self._void(command.chunk_id, [self._held.requests[id_] for id_ in command.request_ids])
+            return self._steps(command, group)
+        except ExchangeError as error:
+            blame = Blame(f"an exchange was broken off: {error}")
         except Exception as error:
-            if group.degree > 1:
+            if is_device_lost(error):
                 raise
-            failures = [self._fail(request, error, steps) for request in command.requests]
-        return Finished(command.chunk_id, started_s, time.monotonic(), tuple(failures))
+            blame = self._blame(command, error)
+        cut, now_s = self._cut(command.block), time.monotonic()
+        return Finished(command.chunk_id, started_s, now_s, blame.failures, lost=blame.lost, apart=blame.apart, cut=cut)
 
-    def _previews(self, command: Denoise, before: Sequence[Tensor]) -> tuple[tuple[str, Tensor], ...]:
+    def _steps(self, command: Denoise, group: SequenceGroup) -> Launched:
+        states = [self._held.settled(request_id) for request_id in command.request_ids]
+        watch = Stopwatch(self._device)
+        before = [state.latents for state in states]
+        self._denoiser.run(states, command.first_steps, command.num_steps, group)
+        steps = tuple(range(first, first + command.num_steps) for first in command.first_steps)
+        seconds = watch.stop()
+        is_first = group.rank == 0
+        return Launched(
+            command.chunk_id,
+            command.request_ids,
+            finite_flags(states),
+            steps,
+            seconds,
+            self._previews(states, before, steps) if is_first else (),
+            Kept(states, self._copies) if is_first else None,
+        )
+
+    def _blame(self, command: Denoise, error: Exception) -> Blame:
+        """Who fails: the only request of a chunk, or nobody yet of several."""
+        if len(command.request_ids) > 1:
+            self._free_memory()
+            return Blame(shared_fault(error, len(command.request_ids)), apart=True)
+        first = command.first_steps[0]
+        doing = f"steps {first} to {first + command.num_steps - 1}"
+        return Blame(failures=(self._fail(self._held.requests[command.request_ids[0]], error, doing),))
+
+    def _previews(
+        self, states: Sequence[RequestState], before: Sequence[Tensor], steps: Sequence[range]
+    ) -> tuple[tuple[str, Tensor], ...]:
         """On the host, once the device is through: what the latents are about to become, for those who want it now."""
         made = []
-        for request, start, first in zip(command.requests, before, command.first_steps, strict=True):
-            if is_partial_due(request, first, command.num_steps):
-                state = self._states[request.request_id]
-                latents = final_estimate(start, state.latents, state.sigmas, first, command.num_steps)
-                made.append((request.request_id, to_host(self._model.preview(request, latents))))
+        for state, start, taken in zip(states, before, steps, strict=True):
+            if is_partial_due(state.request, taken.start, len(taken)):
+                latents = final_estimate(start, state.latents, state.sigmas, taken.start, len(taken))
+                made.append((state.request.request_id, to_host(self._model.preview(state.request, latents))))
         return tuple(made)
 
     def _decode(self, command: Decode) -> Finished:
-        request, started_s = command.request, time.monotonic()
+        request, started_s = self._held.requests[command.request_id], time.monotonic()
         if request.request_id in self._cancelled:
             return self._void(command.chunk_id, (request,))
         try:
-            state = self._settled(request)
+            state = self._held.settled(request.request_id)
             started_s = self._now_s()
-            picture = picture_of(self._model.decode(state, tiled=command.tiled or self._tiled))
+            rgb, warnings = self._decoded(state)
+            picture = picture_of(rgb)
+        except ExchangeError as error:
+            return Finished(command.chunk_id, started_s, time.monotonic(), lost=f"a hand-over was broken off: {error}")
         except Exception as error:  # noqa: BLE001  (as in _encode)
-            failure = self._fail(request, error, "decoding the image")
+            failure = self._fail(request, error, "decoding the image, also in tiles")
             return Finished(command.chunk_id, started_s, time.monotonic(), (failure,))
-        return Finished(command.chunk_id, started_s, time.monotonic(), picture=picture)
+        return Finished(command.chunk_id, started_s, time.monotonic(), picture=picture, warnings=warnings)
+
+    def _decoded(self, state: RequestState) -> tuple[Tensor, tuple[str, ...]]:
+        """The image, in tiles if there is no memory for all of it at once."""
+        try:
+            return self._model.decode(state, tiled=self._tiled), ()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        self._free_memory()
+        return self._model.decode(state, tiled=True), (TILED,)
 
     # --- cancelled requests -------------------------------------------------------------------------------------------
 
-    def _agree_to_skip(self, requests: Sequence[Request], group: SequenceGroup) -> bool:
+    def _agree_to_skip(self, request_ids: Sequence[str], group: SequenceGroup) -> bool:
         """Whether every rank of the group knows that nobody wants the chunk: ranks hear of it at different times.
 
         GPUs don't vote: their next chunk is launched behind the running one at once, so there is nothing to skip.
         """
-        skip = all(request.request_id in self._cancelled for request in requests)
+        skip = all(request_id in self._cancelled for request_id in request_ids)
         if group.degree == 1:
             return skip
         if self._device.type == "cuda":
             return False
         # An all-to-all, because that is the collective whose connections are there already.
-        mine = torch.full((group.degree,), float(skip))
-        votes = torch.empty_like(mine)
-        dist.all_to_all_single(votes, mine, group=group.process_group)
+        ones = [1] * group.degree
+        votes = exchange(torch.full((group.degree,), float(skip)), ones, ones, group)
         return bool(votes.min().item())
 
     def _void(self, chunk_id: int, requests: Sequence[Request]) -> Finished:
@@ -166,41 +216,24 @@ class Runner:
         now_s, failures = time.monotonic(), []
         for request in requests:
             failures.append(Failure(request.request_id, CANCELLED, "cancelled by the caller"))
-            if request.request_id not in self._states:
-                self._states[request.request_id] = self._model.blank(request)
+            if request.request_id not in self._held.states:
+                self._held.blank(request.request_id)
         return Finished(chunk_id, now_s, now_s, tuple(failures))
 
-    # --- hand-overs ---------------------------------------------------------------------------------------------------
+    # --- groups -------------------------------------------------------------------------------------------------------
 
-    def _send(self, command: Send) -> None:
-        state = self._settled(command.request)
-        transfer = start_send(state, command.target, with_conditioning=command.with_conditioning)
-        self._sending.setdefault(command.request.request_id, []).append(transfer)
+    def regroup(self, command: Regroup) -> list[tuple[int, ...]]:
+        """Make groups together with all their ranks, which are there by now. Returns this rank's new blocks."""
+        self._held.end_transfers()
+        self._denoiser.drop(self._groups.take_apart(command))
+        return self._groups.make(command)
 
-    def _receive(self, command: Receive) -> None:
-        request_id = command.request.request_id
-        if request_id not in self._states or command.with_conditioning:
-            self._states[request_id] = self._model.blank(command.request)
-        transfer = start_receive(self._states[request_id], command.source, with_conditioning=command.with_conditioning)
-        self._receiving[request_id] = (command, transfer)
-
-    def _settled(self, request: Request) -> RequestState:
-        """A request's state, with what is on its way here."""
-        request_id = request.request_id
-        state = self._states[request_id]
-        if request_id in self._receiving:
-            command, transfer = self._receiving.pop(request_id)
-            finish_receive(transfer, state, with_conditioning=command.with_conditioning)
-        return state
-
-    def _release(self, request_id: str) -> None:
-        self._cancelled.discard(request_id)
-        for transfer in self._sending.pop(request_id, ()):
-            transfer.wait()
-        if request_id in self._receiving:
-            self._receiving.pop(request_id)[1].wait()
-        self._states.pop(request_id, None)
-        self._denoiser.forget(request_id)
+    def _cut(self, block: tuple[int, ...]) -> tuple[int, ...]:
+        """Break off the exchanges of a block, so that no rank waits in one for this one. Returns the block, if any."""
+        if len(block) == 1:
+            return ()
+        self._denoiser.drop(self._groups.cut(block))
+        return block
 
     # --- failures -----------------------------------------------------------------------------------------------------
 
@@ -209,13 +242,13 @@ class Runner:
         if is_device_lost(error):
             raise error
         failure = failure_of(request.request_id, error, doing)
+        self._free_memory()
+        self._held.blank(request.request_id, error)
+        return failure
+
+    def _free_memory(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        try:
-            self._states[request.request_id] = self._model.blank(request)
-        except Exception:  # noqa: BLE001  (no memory even for zeros: matters only if an exchange is owed)
-            self._states.pop(request.request_id, None)
-        return failure
 
     def _now_s(self) -> float:
         """The time when all that was queued on the device is done."""

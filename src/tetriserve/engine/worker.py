@@ -5,7 +5,7 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,21 +17,24 @@ from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
 from tetriserve.engine.completion import Launched
-from tetriserve.engine.groups import exchange_room, join_groups
+from tetriserve.engine.groups import Groups, exchange_room
 from tetriserve.engine.memory import CAPABILITY_OF_8_BITS, check_memory
 from tetriserve.engine.messages import (
-    Broken,
+    Between,
     Cancel,
     Command,
-    Finished,
+    Died,
+    Joined,
     Notice,
+    Proceed,
     Progress,
     Ready,
+    Regroup,
     Report,
     Setup,
     StartFailed,
-    receive_command,
-    send,
+    decode_command,
+    encode,
 )
 from tetriserve.engine.runner import Runner
 from tetriserve.models.card import ModelCard
@@ -43,39 +46,47 @@ LEAST_CAPABILITY = {"bfloat16": (8, 0), "fp8": CAPABILITY_OF_8_BITS}
 def work(connection: Connection) -> Never:
     """Execute the parent's commands in their order until it goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-    cancelled: set[str] = set()
-    threading.Thread(target=_listen, args=(connection, commands, cancelled), daemon=True).start()
-    setup = commands.get()
+    inbox = Inbox(connection)
+    threading.Thread(target=inbox.listen, daemon=True).start()
+    setup = inbox.commands.get()
     assert isinstance(setup, Setup)
     with torch.inference_mode():
-        runner = _start(setup, connection, cancelled)
-        if runner is not None:
-            _execute(runner, commands, connection)
+        worker = _start(setup, connection, inbox)
+        if worker is not None:
+            worker.execute()
     threading.Event().wait()  # the parent ends this process
     raise AssertionError
 
 
-def _listen(connection: Connection, commands: "queue.SimpleQueue[Command]", cancelled: set[str]) -> None:
-    """Commands queue up while others run; a Cancel is for those that wait, so it doesn't.
+class Inbox:
+    """What the parent has sent. Commands queue up while others run; a Cancel or Proceed is about those that wait."""
 
-    Without a parent there is nothing left to do, whatever is running.
-    """
-    try:
-        while True:
-            command = receive_command(connection)
-            if isinstance(command, Cancel):
-                cancelled.add(command.request_id)
-            else:
-                commands.put(command)
-    except (EOFError, OSError):
-        os._exit(0)
-    finally:
-        os._exit(1)  # a worker that can't hear is of no use, and its death is noticed
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self.proceeds: queue.SimpleQueue[Proceed] = queue.SimpleQueue()
+        self.cancelled: set[str] = set()
+
+    def listen(self) -> None:
+        """Without a parent there is nothing left to do, whatever is running."""
+        try:
+            while True:
+                command = decode_command(self._connection.recv_bytes())
+                match command:
+                    case Cancel(request_id):
+                        self.cancelled.add(request_id)
+                    case Proceed():
+                        self.proceeds.put(command)
+                    case _:
+                        self.commands.put(command)
+        except (EOFError, OSError):
+            os._exit(0)
+        finally:
+            os._exit(1)  # a worker that can't hear is of no use, and its death is noticed
 
 
-def _start(setup: Setup, connection: Connection, cancelled: set[str]) -> Runner | None:
-    """Load the model and meet the other ranks; None, and a report, if that fails."""
+def _start(setup: Setup, connection: Connection, inbox: Inbox) -> "Worker | None":
+    """Load the model; None, and a report, if that fails."""
     try:
         device = torch.device(setup.devices[setup.rank])
         _configure(device, setup.num_threads, setup.dtype)
@@ -92,12 +103,11 @@ def _start(setup: Setup, connection: Connection, cancelled: set[str]) -> Runner 
             setup.loading,
             eight_bits=eight_bits,
         )
-        _tell(connection, Progress("joining the other workers"))
         cells = [(_request_of(size, model.card), batch) for size, batch in setup.cells]
-        groups = join_groups(setup, device, partial(exchange_room, model, cells))
-        runner = Runner(model, device, groups, cancelled, tiled=memory.tiled)
-        if device.type == "cuda":
-            _capture(runner, cells, lambda text: _tell(connection, Progress(text)))
+        groups = Groups(setup.rank, device, partial(exchange_room, model, cells))
+        runner = Runner(model, device, groups, inbox.cancelled, tiled=memory.tiled)
+        worker = Worker(runner, inbox, connection, device, cells)
+        worker.capture([(setup.rank,)])
     except ConfigurationError as error:
         _tell(connection, StartFailed(str(error), is_configuration=True))
     except Exception as error:  # noqa: BLE001  (the parent decides what a failed start means)
@@ -105,20 +115,13 @@ def _start(setup: Setup, connection: Connection, cancelled: set[str]) -> Runner 
     else:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         _tell(connection, Ready(name, str(torch.__version__)))
-        return runner
+        return worker
     return None
 
 
 def _request_of(size: Size, card: ModelCard) -> Request:
     """A request of the usual kind, to make its step ready."""
     return Request("capture", "", size, 1, card.default_guidance_scale, 0, 0.0, 0.0)
-
-
-def _capture(runner: Runner, cells: Sequence[tuple[Request, int]], report: Callable[[str], None]) -> None:
-    """Record the steps of all cells on all blocks of this rank, in one order on all ranks."""
-    for done, (block, (request, batch)) in enumerate(itertools.product(runner.blocks, cells)):
-        report(f"graph {done + 1} of {len(runner.blocks) * len(cells)}: {request.size} x {batch} on {len(block)} GPUs")
-        runner.capture(request, batch, block)
 
 
 def _configure(device: torch.device, num_threads: int, dtype: str) -> None:
@@ -135,36 +138,78 @@ def _configure(device: torch.device, num_threads: int, dtype: str) -> None:
             )
 
 
-def _execute(runner: Runner, commands: "queue.SimpleQueue[Command]", connection: Connection) -> None:
-    """Returns only when this rank can't go on."""
-    reports: queue.SimpleQueue[Finished | Broken | Launched] = queue.SimpleQueue()
-    threading.Thread(target=_report, args=(connection, reports), daemon=True).start()
-    while True:
-        command = commands.get()
-        assert not isinstance(command, Setup | Cancel)
-        try:
-            report = runner.run(command)
-        except Exception as error:  # noqa: BLE001  (the parent replaces all workers)
-            reports.put(Broken(f"{type(error).__name__} in {type(command).__name__}: {error}"))
-            return
-        if report is not None:
-            reports.put(report)
+Outgoing = Report | Launched
 
 
-def _report(connection: Connection, reports: "queue.SimpleQueue[Finished | Broken | Launched]") -> None:
-    """Tell of every chunk when it is over, in their order, while the device already has the next."""
-    while True:
-        report = reports.get()
-        try:
-            _tell(connection, report.wait() if isinstance(report, Launched) else report)
-        except Exception as error:  # noqa: BLE001  (the device is lost; the parent replaces all workers)
-            _tell(connection, Broken(f"{type(error).__name__} while a chunk was running: {error}"))
+class Worker:
+    """Executes commands in their order, and tells of each when it is over."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        inbox: Inbox,
+        connection: Connection,
+        device: torch.device,
+        cells: Sequence[tuple[Request, int]],
+    ) -> None:
+        self._runner = runner
+        self._inbox = inbox
+        self._connection = connection
+        self._device = device
+        self._cells = cells
+        self._reports: queue.SimpleQueue[Outgoing] = queue.SimpleQueue()
+
+    def execute(self) -> None:
+        """Returns only when this device is of no use any more."""
+        threading.Thread(target=self._report, daemon=True).start()
+        while True:
+            command = self._inbox.commands.get()
+            assert not isinstance(command, Setup | Cancel | Proceed)
+            try:
+                report = self._regroup(command) if isinstance(command, Regroup) else self._runner.run(command)
+            except Exception as error:  # noqa: BLE001  (the parent replaces this worker)
+                self._reports.put(Died(f"{type(error).__name__} in {type(command).__name__}: {error}"))
+                return
+            if report is not None:
+                self._reports.put(report)
+
+    def capture(self, blocks: Sequence[tuple[int, ...]]) -> None:
+        """Record the steps of all cells on some blocks, in one order on all ranks; on GPUs only."""
+        if self._device.type != "cuda":
             return
+        total = len(blocks) * len(self._cells)
+        for done, (block, (request, batch)) in enumerate(itertools.product(blocks, self._cells)):
+            what = f"graph {done + 1} of {total}: {request.size} x {batch} on {len(block)} GPUs"
+            _tell(self._connection, Progress(what))
+            self._runner.capture(request, batch, block)
+
+    def _regroup(self, command: Regroup) -> Joined | None:
+        """Make groups when all their ranks have come to this point."""
+        self._reports.put(Between(command.epoch))
+        while (proceed := self._inbox.proceeds.get()).epoch != command.epoch:
+            pass  # of one that was called off before this rank came to it
+        if not proceed.go:
+            return None
+        try:
+            self.capture(self._runner.regroup(command))
+        except Exception as error:  # noqa: BLE001  (somebody died meanwhile: the parent knows, and asks again)
+            return Joined(command.epoch, f"{type(error).__name__}: {error}")
+        return Joined(command.epoch)
+
+    def _report(self) -> None:
+        """Tell of every chunk when it is over, in their order, while the device already has the next."""
+        while True:
+            report = self._reports.get()
+            try:
+                _tell(self._connection, report.wait() if isinstance(report, Launched) else report)
+            except Exception as error:  # noqa: BLE001  (the device is lost; the parent replaces this worker)
+                _tell(self._connection, Died(f"{type(error).__name__} while a chunk was running: {error}"))
+                return
 
 
 def _tell(connection: Connection, report: Report) -> None:
     """A parent that is gone is `_listen`'s business."""
     try:
-        send(connection, report)
+        connection.send_bytes(encode(report))
     except OSError:
         os._exit(0)

@@ -1,7 +1,7 @@
 """Runs steps: binds a batch of requests to a program and takes its steps, from a CUDA graph where there is one."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,6 +63,11 @@ class Denoiser:
         program = self._program(cell)
         prepared = [self._prepare(state, cell.shape.passes) for state in states]
         self.graphs.capture(cell, program, self._inputs(program, states, prepared))
+
+    def drop(self, groups: Container[SequenceGroup]) -> None:
+        """Groups are gone: what was made ready for them is of no use."""
+        self._programs = {cell: program for cell, program in self._programs.items() if cell.group not in groups}
+        self.graphs.drop(lambda key: isinstance(key, Cell) and key.group in groups)
 
     def forget(self, request_id: str) -> None:
         """A request has ended."""

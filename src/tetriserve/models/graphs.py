@@ -40,6 +40,10 @@ class StepGraphs:
         captured = self._captured.get(key)
         return None if captured is None else captured.replay
 
+    def drop(self, is_gone: Callable[[Hashable], bool]) -> None:
+        """Forget the graphs of such keys."""
+        self._captured = {key: captured for key, captured in self._captured.items() if not is_gone(key)}
+
     def capture(self, key: Hashable, program: StepProgram, like: StepInputs) -> None:
         """Record a step for inputs that look `like` these."""
         inputs = like.copied()

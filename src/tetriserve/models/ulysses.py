@@ -8,7 +8,7 @@ Tensor letters: B batch, L all tokens, l this rank's tokens, H all heads, h this
 Tokens come first, so that what goes to a rank or comes from it is contiguous for any batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +18,36 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from tetriserve.models.symmetric import PeerMemory
+
+
+class ExchangeError(Exception):
+    """Another rank is gone, or has left the exchange: what this one was computing can't be finished."""
+
+
+class Link:
+    """A process group that can be cut: whoever exchanges with this rank then gets an ExchangeError, and so does it.
+
+    Gloo closes its sockets when nobody refers to a group any more; for others `on_cut` ends it.
+    """
+
+    def __init__(
+        self, process_group: dist.ProcessGroup, on_cut: Callable[[dist.ProcessGroup], None] = lambda group: None
+    ) -> None:
+        self._process_group: dist.ProcessGroup | None = process_group
+        self._on_cut = on_cut
+
+    @property
+    def process_group(self) -> dist.ProcessGroup:
+        """Raises ExchangeError if this has been cut."""
+        if self._process_group is None:
+            raise ExchangeError("the group was cut")
+        return self._process_group
+
+    def cut(self) -> None:
+        """Nothing can be exchanged any more."""
+        process_group, self._process_group = self._process_group, None
+        if process_group is not None:
+            self._on_cut(process_group)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +60,7 @@ class SequenceGroup:
 
     rank: int = 0
     degree: int = 1
-    process_group: dist.ProcessGroup | None = None
+    link: Link | None = None
     half: "SequenceGroup | None" = None
     memory: "PeerMemory | None" = None
 
@@ -127,9 +157,14 @@ def swap(x: Tensor, group: SequenceGroup) -> Tensor:
 
 
 def exchange(send: Tensor, send_sizes: Sequence[int], receive_sizes: Sequence[int], group: SequenceGroup) -> Tensor:
-    """One all-to-all of flat tensors; sizes are numbers of elements, by rank."""
+    """One all-to-all of flat tensors; sizes are numbers of elements, by rank. Raises ExchangeError."""
+    assert group.link is not None
     received = send.new_empty(sum(receive_sizes))
-    dist.all_to_all_single(received, send, list(receive_sizes), list(send_sizes), group=group.process_group)
+    process_group = group.link.process_group
+    try:
+        dist.all_to_all_single(received, send, list(receive_sizes), list(send_sizes), group=process_group)
+    except RuntimeError as error:
+        raise ExchangeError(str(error)) from None
     return received
 
 

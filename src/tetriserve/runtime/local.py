@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import math
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from tetriserve.runtime.launch import LoadedModel, Progress, workers
 from tetriserve.runtime.menu import Menu
 from tetriserve.runtime.runtime import Result
 from tetriserve.runtime.service import Service
+from tetriserve.scheduler.config import SchedulerConfig
 
 NO_DEADLINE_S = 3600.0
 
@@ -66,8 +68,12 @@ class Pipeline:
             devices = "cuda:1" if count_gpus() else "cpu:1"
         degree = degrees(len(resolve_devices(devices)))[-1]
         policy = f"fixed-sp{min(degree, 8)}"
+        # Nothing is measured, so nobody knows how long a chunk may take.
+        scheduler = SchedulerConfig(hang_factor=math.inf)
         loading = LoadingConfig(transformer, encoders)
-        config = ServingConfig(find_model(str(model)), revision, devices, dtype, policy=policy, loading=loading)
+        config = ServingConfig(
+            find_model(str(model)), revision, devices, dtype, policy=policy, scheduler=scheduler, loading=loading
+        )
         self._config = config.fetched()
         card = read_card(self._config.model_dir)
         self._menu = Menu(card, self._config.sizes_for(card))

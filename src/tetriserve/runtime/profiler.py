@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tetriserve.core.blocks import aligned_blocks, degrees
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.errors import EngineError
-from tetriserve.core.events import ChunkDone, ChunkFailed, Event, WorkersLost
+from tetriserve.core.events import ChunkDone, ChunkFailed, ChunkLost, Event, WorkersBack, WorkersLost
 from tetriserve.core.executor import Executor
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
@@ -211,6 +211,8 @@ class Profiler:
             case ChunkFailed(chunk_id, message=message):
                 reason = f"profiling failed at {self._cell}: {message}; --sizes leaves a size out"
                 self._waiting.pop(chunk_id).set_exception(EngineError(reason))
+            case WorkersBack() | ChunkLost():
+                return  # of a loss that has been told
             case WorkersLost(message=message):
                 for future in self._waiting.values():
                     future.set_exception(EngineError(f"profiling failed at {self._cell}, a worker was lost: {message}"))

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.commands import Command, Complete, Submit
-from tetriserve.core.events import Arrived, ChunkDone, ChunkFailed, Event, WorkersLost
+from tetriserve.core.events import Arrived, ChunkDone, ChunkFailed, ChunkLost, Event
 from tetriserve.core.outcome import Outcome
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
@@ -98,8 +98,8 @@ class Recorder:
                 self._tell(lambda observer: observer.arrived(request))
             case ChunkDone() | ChunkFailed():
                 self._end(event)
-            case WorkersLost():
-                self._lose(now_s)
+            case ChunkLost():
+                self._lose(event, now_s)
         for command in commands:
             match command:
                 case Submit(chunks):
@@ -111,7 +111,9 @@ class Recorder:
 
     def fail(self, now_s: float) -> None:
         """Nothing goes on any more: what runs is lost, nobody waits. The scheduler is not asked again."""
-        self._lose(now_s)
+        for chunk, begin_s in self._flying.values():
+            self._keep_lost(chunk, begin_s, now_s)
+        self._flying.clear()
         for one in self._open.values():
             one.state, one.end_s, one.revision = RequestState.FAILED, now_s, self._next()
         self._ended.extend(self._open.values())
@@ -151,7 +153,7 @@ class Recorder:
 
     def _end(self, event: ChunkDone | ChunkFailed) -> None:
         chunk, _ = self._flying.pop(event.chunk_id, (None, None))
-        if chunk is None:  # voided by a loss of workers
+        if chunk is None:
             return
         state = ChunkState.DONE if isinstance(event, ChunkDone) else ChunkState.FAILED
         revision = self._next()
@@ -164,14 +166,18 @@ class Recorder:
             if state is ChunkState.DONE and chunk.stage is Stage.DENOISE:
                 one.num_steps_done = chunk.first_steps[index] + chunk.num_steps
 
-    def _lose(self, now_s: float) -> None:
-        revision = self._next()
-        for chunk, begin_s in self._flying.values():
-            if begin_s < now_s:
-                self._keep(_Chunk(revision, chunk, ChunkState.LOST, begin_s, now_s))
-        self._flying.clear()
-        for one in self._open.values():
-            one.num_steps_done, one.state, one.revision = 0, RequestState.WAITING, revision
+    def _lose(self, event: ChunkLost, now_s: float) -> None:
+        """Its requests wait again when nothing of them is in flight any more."""
+        chunk, begin_s = self._flying.pop(event.chunk_id)
+        self._keep_lost(chunk, begin_s, now_s)
+        flying = {request_id for other, _ in self._flying.values() for request_id in other.request_ids}
+        for request_id in set(chunk.request_ids) - flying:
+            one = self._open[request_id]
+            one.state, one.revision = RequestState.WAITING, self._next()
+
+    def _keep_lost(self, chunk: Chunk, begin_s: float, now_s: float) -> None:
+        if begin_s < now_s:
+            self._keep(_Chunk(self._next(), chunk, ChunkState.LOST, begin_s, now_s))
 
     def _keep(self, note: _Chunk) -> None:
         self._chunks.append(note)

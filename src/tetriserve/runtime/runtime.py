@@ -14,7 +14,7 @@ from typing import Protocol
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.commands import Cancel, Command, Complete, Submit, WakeAt
 from tetriserve.core.errors import EngineError, RequestCancelledError, RequestFailedError
-from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkFailed, Event, Tick, WorkersLost
+from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkEnd, Event, Tick, WorkersLost
 from tetriserve.core.executor import Executor
 from tetriserve.core.image import Image
 from tetriserve.core.outcome import Outcome
@@ -76,6 +76,7 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._ids = itertools.count(1)
         self._failure: str | None = None
+        self._slow: frozenset[int] = frozenset()
 
     @property
     def num_in_flight(self) -> int:
@@ -142,6 +143,7 @@ class Runtime:
             logger.exception("scheduling failed on %s", type(event).__name__)
             self.fail(f"internal error: {error!r}")
         self._tell_progress(event)
+        self._warn_of_slow_devices()
 
     def fail(self, message: str) -> None:
         """End everything: no further request can be served."""
@@ -167,18 +169,25 @@ class Runtime:
 
     def _tell_progress(self, event: Event) -> None:
         """After the scheduler, which must not wait for those who only look on."""
-        if isinstance(event, WorkersLost):
-            self._steps.clear()
-        if not isinstance(event, ChunkDone | ChunkFailed):
+        if isinstance(event, WorkersLost) and self.executor.failed is not None:
+            self.fail(str(self.executor.failed))
+        if not isinstance(event, ChunkEnd):
             return
         chunk = self._steps.pop(event.chunk_id, None)
-        if chunk is None or isinstance(event, ChunkFailed):
+        if chunk is None or not isinstance(event, ChunkDone):
             return
         for request_id, first_step in zip(chunk.request_ids, chunk.first_steps, strict=True):
             watcher = self._watchers.get(request_id)
             if watcher is not None:
                 preview = self.executor.take_preview(request_id)
                 watcher(Progress(self._requests[request_id], first_step + chunk.num_steps, preview))
+
+    def _warn_of_slow_devices(self) -> None:
+        """Once, when a device is found to be slow."""
+        slow = self.scheduler.slow_devices
+        for device in slow.keys() - self._slow:
+            logger.warning("device %d takes %.1f times as long as profiled; planned with that", device, slow[device])
+        self._slow = frozenset(slow)
 
     def _wake_at(self, at_s: float) -> None:
         if self._timer is not None:

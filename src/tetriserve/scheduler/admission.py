@@ -6,6 +6,7 @@ to. Under another policy the answer is what would be possible, not what that pol
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from tetriserve.core.chunk import Stage
 from tetriserve.core.request import Request
@@ -96,8 +97,11 @@ def _ladder(size: Size, view: View, slower: float) -> tuple[tuple[int, float], .
 def _play(runs: Iterable[_Run], view: View) -> dict[str, float]:
     """When each image is there: from one end, begin or free device to the next, all devices divided anew."""
     live = sorted(runs, key=lambda run: (run.due_s, run.request_id))
-    coming = sorted((free_s for free_s in view.free_s if free_s > view.now_s + TOLERANCE_S), reverse=True)
-    now_s, free, ends_s = view.now_s, view.num_devices - len(coming), dict[str, float]()
+    coming = sorted((free_s for free_s in view.free_s if view.now_s + TOLERANCE_S < free_s < inf), reverse=True)
+    free = sum(free_s <= view.now_s + TOLERANCE_S for free_s in view.free_s)
+    if not free and not coming:  # all are lost
+        return {run.request_id: inf for run in live}
+    now_s, ends_s = view.now_s, dict[str, float]()
     while live:
         running = _divide(live, free, now_s)
         next_s = min((now_s + run.left * run.step_s for run in running), default=float("inf"))

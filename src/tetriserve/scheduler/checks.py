@@ -36,7 +36,9 @@ def _check_request(id_: str, assignment: Assignment, view: View) -> None:
 
 def _check_batch(assignment: Assignment, view: View) -> None:
     ids, degree = assignment.request_ids, len(assignment.devices)
-    sizes = {request.size for id_ in ids if (request := view.pending.find(id_))}
+    requests = [request for id_ in ids if (request := view.pending.find(id_))]
+    sizes = {request.size for request in requests}
+    assert not any(request.alone for request in requests), f"{ids}: one of them must be alone"
     assert len(sizes) == 1, f"{ids}: a batch of unequal sizes"
     assert len(ids) in view.cost.batches(degree, *sizes), (
         f"{ids}: the profile knows no batch of {len(ids)} at {sizes.pop()} on {degree} devices"

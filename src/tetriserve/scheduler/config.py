@@ -78,11 +78,16 @@ class SchedulerConfig:
     """Settings of the scheduler.
 
     `ahead_s`: how long before devices become free the next chunks are committed, so that they never wait for
-    the scheduler. `max_losses`: a request that was running in this many losses of workers is failed.
+    the scheduler. `max_losses`: a request that ran in so many losses of workers, with no chunk done in between, is
+    failed. A worker hangs that takes longer for a chunk than `hang_factor` times its prediction and `hang_floor_s`.
     """
 
     ahead_s: float = setting(0.005, "how long before devices become free the next chunks are committed", metavar="S")
-    max_losses: int = setting(3, "a request that ran in so many losses of workers is failed", metavar="N")
+    max_losses: int = setting(3, "a request that ran in so many losses of workers in a row is failed", metavar="N")
+    hang_factor: float = setting(
+        10.0, "a worker hangs that takes longer for a chunk than so many times its prediction", metavar="X"
+    )
+    hang_floor_s: float = setting(10.0, "and so many seconds in addition; it is replaced", metavar="S")
     tetriserve: TetriServeConfig = group(TetriServeConfig, "policy tetriserve", table=True)
     default: DefaultConfig = group(DefaultConfig, "policy default", table=True)
 
@@ -91,3 +96,7 @@ class SchedulerConfig:
             raise ConfigurationError(f"ahead_s is {self.ahead_s}, must be at least 0 seconds")
         if self.max_losses < 1:
             raise ConfigurationError(f"max_losses is {self.max_losses}, must be at least 1")
+        if not self.hang_factor >= 1:
+            raise ConfigurationError(f"hang_factor is {self.hang_factor}, must be at least 1 (inf: nobody hangs)")
+        if not self.hang_floor_s >= 0:
+            raise ConfigurationError(f"hang_floor_s is {self.hang_floor_s}, must be at least 0 seconds")

@@ -59,14 +59,6 @@ class PendingRequests:
             left_s = view.encode_s + view.remaining_steps * self._cost.min_step_s(view.size)
             self._wheel.add(Waiting(view, view.deadline_s - view.decode_s, left_s))
 
-    def clear(self) -> None:
-        """Nobody is pending."""
-        self.num_changes += 1
-        self._by_arrival.clear()
-        self._by_id.clear()
-        self._in_flight.clear()
-        self._wheel = TimingWheel()
-
     def look(self, now_s: float) -> None:
         """Bring everything up to now."""
         self._wheel.turn(now_s)

@@ -10,15 +10,26 @@ from typing import Any
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.commands import Cancel, Command, Complete, Submit, WakeAt
-from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkFailed, Event, Tick, WorkersLost
+from tetriserve.core.events import (
+    Arrived,
+    Cancelled,
+    ChunkDone,
+    ChunkFailed,
+    ChunkLost,
+    Event,
+    Tick,
+    WorkersBack,
+    WorkersLost,
+)
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.request import Request
 from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.admission import Foresight, forecast, foresee
 from tetriserve.scheduler.checks import check_plan
 from tetriserve.scheduler.config import SchedulerConfig
+from tetriserve.scheduler.pace import Pace
 from tetriserve.scheduler.pending import PendingRequests
-from tetriserve.scheduler.timeline import INFINITY, Timeline
+from tetriserve.scheduler.timeline import INFINITY, Flight, Timeline
 from tetriserve.scheduler.tracker import TrackedRequest
 from tetriserve.scheduler.view import TOLERANCE_S, Assignment, Policy, View
 
@@ -40,6 +51,8 @@ class Scheduler:
         self._timeline = Timeline(num_devices)
         self._requests: dict[str, TrackedRequest] = {}
         self._pending = PendingRequests(cost, self._timeline)
+        self._pace = Pace(num_devices)
+        self._undecoded: list[TrackedRequest] = []
         self._wish_s: float | None = None
         self._memory: Any = None
         self._next_chunk_id = 0
@@ -50,6 +63,16 @@ class Scheduler:
     def num_unfinished(self) -> int:
         """Requests that arrived and have not been completed."""
         return len(self._requests)
+
+    @property
+    def lost_devices(self) -> tuple[int, ...]:
+        """Devices that can't be planned with now."""
+        return self._timeline.lost
+
+    @property
+    def slow_devices(self) -> dict[int, float]:
+        """Devices that have long been slower than the profile says, and how many times."""
+        return self._pace.slow
 
     def on(self, event: Event, now_s: float) -> tuple[Command, ...]:
         """Take one event in. Raises AssertionError if the policy or the caller breaks the contract."""
@@ -64,8 +87,15 @@ class Scheduler:
                 done = []
             case Cancelled(request_id):
                 done = self._cancel(request_id, now_s)
-            case WorkersLost(message=message):
-                done = self._restart_all(message, now_s)
+            case ChunkLost():
+                done = self._lose(event, now_s)
+            case WorkersLost(devices):
+                self._timeline.lose(devices)
+                done = self._plan_anew()
+            case WorkersBack(devices):
+                self._timeline.restore(devices, now_s)
+                self._pace.forget(devices)
+                done = self._plan_anew()
         ask = self._ask_for_tick(self._next_look_s(now_s))
         return (*done, *ask) if done else ask
 
@@ -78,9 +108,10 @@ class Scheduler:
         return self._timeline.flight_s(chunk_id)
 
     def predicted_ends_s(self, now_s: float) -> dict[str, float]:
-        """When the images of the unfinished are predicted to be there. Changes nothing."""
+        """When the images of the unfinished are predicted to be there, if there are devices. Changes nothing."""
         flying = [id_ for id_, tracked in self._requests.items() if tracked.in_flight]
-        return {id_: self._timeline.ready_s(id_) for id_ in flying} | forecast(self._view(now_s))
+        ends_s = {id_: self._timeline.ready_s(id_) for id_ in flying} | forecast(self._view(now_s))
+        return {id_: end_s for id_, end_s in ends_s.items() if end_s < INFINITY}
 
     def _stage_s(self, size: Any) -> tuple[float, float]:
         return self._cost.stage_s(Stage.ENCODE, size), self._cost.stage_s(Stage.DECODE, size)
@@ -96,11 +127,11 @@ class Scheduler:
         return (WakeAt(at_s),)
 
     def _end(self, event: ChunkDone | ChunkFailed) -> list[Command]:
-        """A chunk ended. Events of chunks voided by a loss of workers are ignored."""
-        chunk = self._timeline.end(event.chunk_id, event.finished_s)
-        if chunk is None:
-            assert event.chunk_id < self._next_chunk_id, f"chunk {event.chunk_id} was never submitted"
-            return []
+        """A chunk ended."""
+        flight = self._land(event.chunk_id, event.finished_s)
+        chunk = flight.chunk
+        if isinstance(event, ChunkDone):
+            self._pace.observe(chunk.devices, event.finished_s - event.started_s, flight.profile_s)
         commands: list[Command] = []
         for request_id in chunk.request_ids:
             tracked = self._requests[request_id]
@@ -108,13 +139,50 @@ class Scheduler:
                 tracked.error = (event.code, event.message)
                 self._pending.remove(tracked)
             tracked.end(chunk, event.started_s, event.finished_s)
-            if tracked.in_flight:
-                continue
-            if tracked.error is not None or chunk.stage is Stage.DECODE:
+            if tracked.in_flight == 0 and (tracked.error is not None or chunk.stage is Stage.DECODE):
                 commands.append(self._complete(tracked, event.finished_s))
             else:
-                self._pending.wait(tracked)
+                self._go_on(tracked)
         return commands
+
+    def _lose(self, event: ChunkLost, now_s: float) -> list[Command]:
+        """A chunk came to nothing: its requests go back to where they were, except who breaks whatever it runs on."""
+        chunk = self._land(event.chunk_id, now_s).chunk
+        commands: list[Command] = []
+        for request_id in chunk.request_ids:
+            tracked = self._requests[request_id]
+            self._pending.remove(tracked)
+            tracked.lose(event.suspect, event.apart)
+            if tracked.error is None and tracked.losses >= self._config.max_losses:
+                tracked.error = ("worker_lost", f"lost {tracked.losses} times in a row while it ran: {event.message}")
+            if tracked.in_flight == 0 and tracked.error is not None:
+                commands.append(self._complete(tracked, now_s))
+            else:
+                self._go_on(tracked)
+        return commands
+
+    def _land(self, chunk_id: int, now_s: float) -> Flight:
+        flight = self._timeline.end(chunk_id, now_s)
+        assert flight is not None, f"chunk {chunk_id} was never submitted, or has ended before"
+        return flight
+
+    def _go_on(self, tracked: TrackedRequest) -> None:
+        """One of its chunks has ended: when that was the last in flight it waits for the next plan."""
+        if tracked.in_flight:
+            return
+        if tracked.rolls_back:
+            tracked.roll_back()
+            if tracked.remaining_steps:
+                self._pending.add(tracked)
+            else:
+                self._undecoded.append(tracked)
+        else:
+            self._pending.wait(tracked)
+
+    def _plan_anew(self) -> list[Command]:
+        """There are other devices than before: what the policy remembers is worth nothing."""
+        self._memory = self._wish_s = None
+        return []
 
     def _cancel(self, request_id: str, now_s: float) -> list[Command]:
         """Nothing further is planned for it; what has not started is void; it ends with its running chunk."""
@@ -134,34 +202,16 @@ class Scheduler:
 
     def _complete(self, tracked: TrackedRequest, finished_s: float) -> Complete:
         del self._requests[tracked.request.request_id]
+        self._undecoded = [other for other in self._undecoded if other is not tracked]
         self._timeline.forget((tracked.request.request_id,))
         return Complete(tracked.outcome(finished_s))
 
-    def _restart_all(self, message: str, now_s: float) -> list[Command]:
-        """Workers died: everybody unfinished begins again, except who was running in too many losses."""
-        self._timeline.predict(now_s)
-        flights = self._timeline.clear()
-        running = {id_ for flight in flights if flight.start_s <= now_s for id_ in flight.chunk.request_ids}
-        self._timeline.forget(self._requests)
-        self._memory = self._wish_s = None
-        self._pending.clear()
-        commands: list[Command] = []
-        for tracked in tuple(self._requests.values()):
-            tracked.losses += tracked.request.request_id in running
-            if tracked.error is None and tracked.losses >= self._config.max_losses:
-                tracked.error = ("worker_lost", f"workers died {tracked.losses} times while it ran: {message}")
-            if tracked.error is not None:
-                commands.append(self._complete(tracked, now_s))
-            else:
-                tracked.restart()
-                self._arrive(tracked)
-        return commands
-
     def _plan(self, now_s: float) -> tuple[Command, ...]:
         self._wake_s = None
+        decodes = self._decode_again(now_s)
         look_s = self._next_look_s(now_s)
         if look_s is None or look_s > now_s:
-            return self._ask_for_tick(look_s)
+            return decodes + self._ask_for_tick(look_s)
         view = self._view(now_s)
         plan, self._memory = self._policy(view, self._memory)
         self._wish_s = plan.wake_s
@@ -175,10 +225,20 @@ class Scheduler:
             self._commit(assignment, now_s, chunks)
         submit: tuple[Command, ...] = (Submit(tuple(chunks)),) if chunks else ()
         wake_s = self._next_free_s(now_s)
-        assert wake_s is not None or self._pending.is_empty or self._timeline.busy, (
+        assert wake_s is not None or self._pending.is_empty or self._timeline.busy or self._timeline.lost, (
             f"policy {getattr(self._policy, 'name', self._policy)} lets everybody wait forever"
         )
-        return submit + self._ask_for_tick(wake_s)
+        return decodes + submit + self._ask_for_tick(wake_s)
+
+    def _decode_again(self, now_s: float) -> tuple[Command, ...]:
+        """Requests that have lost their decoding have no steps left to plan: it goes where it can begin first."""
+        chunks: list[Chunk] = []
+        self._timeline.predict(now_s)
+        while self._undecoded and not self._timeline.all_lost:
+            free_s = self._timeline.free_s(now_s)
+            device = free_s.index(min(free_s))
+            chunks.append(self._stage(Stage.DECODE, self._undecoded.pop(0), (device,), now_s))
+        return (Submit(tuple(chunks)),) if chunks else ()
 
     def _view(self, now_s: float) -> View:
         self._pending.look(now_s)
@@ -195,12 +255,13 @@ class Scheduler:
             if not tracked.encode_committed:
                 chunks.append(self._stage(Stage.ENCODE, tracked, devices[:1], now_s))
         first_steps = tuple([tracked.committed_steps for tracked in batch])
+        moved = any(tracked.devices not in ((), devices) for tracked in batch)
         steps = Chunk(self._new_id(), Stage.DENOISE, ids, devices, first_steps, num_steps)
-        moved = False
+        profile_s = self._cost.chunk_s(steps, batch[0].request.size, moved)
+        steps = steps._replace(limit_s=self._limit_s(profile_s, devices))
         for tracked in batch:
-            moved |= tracked.devices not in ((), devices)
             tracked.commit(steps)
-        self._timeline.add(steps, self._cost.chunk_s(steps, batch[0].request.size, moved), now_s)
+        self._timeline.add(steps, profile_s * self._pace.factor(devices), profile_s, now_s)
         chunks.append(steps)
         for tracked in batch:
             if tracked.remaining_steps == 0:
@@ -209,10 +270,16 @@ class Scheduler:
 
     def _stage(self, stage: Stage, tracked: TrackedRequest, devices: tuple[int, ...], now_s: float) -> Chunk:
         """An encoding or decoding, committed."""
-        chunk = Chunk(self._new_id(), stage, (tracked.request.request_id,), devices)
+        profile_s = self._cost.stage_s(stage, tracked.request.size)
+        ids, limit_s = (tracked.request.request_id,), self._limit_s(profile_s, devices)
+        chunk = Chunk(self._new_id(), stage, ids, devices, limit_s=limit_s)
         tracked.commit(chunk)
-        self._timeline.add(chunk, self._cost.stage_s(stage, tracked.request.size), now_s)
+        self._timeline.add(chunk, profile_s * self._pace.factor(devices), profile_s, now_s)
         return chunk
+
+    def _limit_s(self, profile_s: float, devices: tuple[int, ...]) -> float:
+        """Who takes longer for a chunk hangs."""
+        return self._config.hang_floor_s + self._config.hang_factor * profile_s * self._pace.factor(devices)
 
     def _new_id(self) -> int:
         self._next_chunk_id += 1
@@ -220,6 +287,8 @@ class Scheduler:
 
     def _next_look_s(self, now_s: float) -> float | None:
         """When to plan: now, if somebody is pending and a device available, or as soon as one is."""
+        if self._undecoded and not self._timeline.all_lost:
+            return now_s
         if self._pending.is_empty:
             return None
         self._timeline.predict(now_s)

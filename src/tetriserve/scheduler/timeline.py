@@ -17,10 +17,14 @@ INFINITY = float("inf")
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """A committed chunk that has not ended. `start_s` and `end_s` are predictions; a `void` one will take no time."""
+    """A committed chunk that has not ended. `start_s` and `end_s` are predictions; a `void` one will take no time.
+
+    `duration_s` is what it is expected to take on its devices, `profile_s` what the profile says.
+    """
 
     chunk: Chunk
     duration_s: float
+    profile_s: float
     submitted_s: float
     start_s: float = 0.0
     end_s: float = 0.0
@@ -28,7 +32,10 @@ class Flight:
 
 
 class Timeline:
-    """Owns the chunks in flight. Mirrors the executor's rules: devices in order of submission, and requests too."""
+    """Owns the chunks in flight. Mirrors the executor's rules: devices in order of submission, and requests too.
+
+    A device that is lost is never free.
+    """
 
     def __init__(self, num_devices: int) -> None:
         self._flights: dict[int, Flight] = {}
@@ -46,9 +53,9 @@ class Timeline:
         """Whether anything is in flight."""
         return bool(self._flights)
 
-    def add(self, chunk: Chunk, duration_s: float, now_s: float) -> None:
+    def add(self, chunk: Chunk, duration_s: float, profile_s: float, now_s: float) -> None:
         """Commit a chunk that is expected to take `duration_s`."""
-        flight = Flight(chunk, duration_s, now_s)
+        flight = Flight(chunk, duration_s, profile_s, now_s)
         self._flights[chunk.chunk_id] = flight
         queues, is_denoise = self._queues, chunk.stage is Stage.DENOISE
         for device in chunk.devices:
@@ -59,7 +66,7 @@ class Timeline:
         self._place(flight, now_s)
         heappush(self._by_end, (flight.end_s, chunk.chunk_id))
 
-    def end(self, chunk_id: int, finished_s: float) -> Chunk | None:
+    def end(self, chunk_id: int, finished_s: float) -> Flight | None:
         """Take the end of a chunk into account; None if it is not in flight (any more)."""
         flight = self._flights.pop(chunk_id, None)
         if flight is None:
@@ -70,23 +77,37 @@ class Timeline:
             queue = queues[device]
             queue.remove(flight)
             if not is_open[device]:
-                is_open[device] = len(queue) < 2 or not _holds_denoise(queue)
+                self._open(device)
             ends_s[device] = max(ends_s[device], finished_s)
         for request_id in flight.chunk.request_ids:
             self._request_end_s[request_id] = finished_s
             if self._last_flight.get(request_id) is flight:
                 del self._last_flight[request_id]
-        return flight.chunk
+        return flight
 
-    def clear(self) -> tuple[Flight, ...]:
-        """Void everything in flight: all devices are free. Returns what was in flight."""
-        flights = tuple(self._flights.values())
-        self._flights.clear()
-        for queue in self._queues:
-            queue.clear()
-        self._is_open = [True] * len(self._queues)
+    def lose(self, devices: Iterable[int]) -> None:
+        """Devices are gone. What is in flight on them ends when that is reported."""
+        for device in devices:
+            self._device_end_s[device] = INFINITY
+            self._is_open[device] = False
         self._surprised = True
-        return flights
+
+    def restore(self, devices: Iterable[int], now_s: float) -> None:
+        """Lost devices are there again."""
+        for device in devices:
+            self._device_end_s[device] = now_s
+            self._open(device)
+        self._surprised = True
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """The devices that are gone."""
+        return tuple(device for device, end_s in enumerate(self._device_end_s) if end_s == INFINITY)
+
+    @property
+    def all_lost(self) -> bool:
+        """Whether there is no device."""
+        return min(self._device_end_s) == INFINITY
 
     def void(self, is_cancelled: Callable[[str], bool], now_s: float) -> None:
         """Chunks that have not started, and of which every request is cancelled, will take no time."""
@@ -96,8 +117,7 @@ class Timeline:
                 flight.void, flight.duration_s = True, 0.0
                 self._surprised = True
                 for device in flight.chunk.devices:
-                    queue = self._queues[device]
-                    self._is_open[device] = len(queue) < 2 or not _holds_denoise(queue)
+                    self._open(device)
 
     def forget(self, request_ids: Iterable[str]) -> None:
         """Drop what is remembered of requests that have ended."""
@@ -142,6 +162,11 @@ class Timeline:
     def open_devices(self) -> tuple[bool, ...]:
         """Which devices have no DENOISE chunk waiting behind the first chunk of their queue."""
         return tuple(self._is_open)
+
+    def _open(self, device: int) -> None:
+        queue = self._queues[device]
+        is_there = self._device_end_s[device] < INFINITY
+        self._is_open[device] = is_there and (len(queue) < 2 or not _holds_denoise(queue))
 
     def _place(self, flight: Flight, now_s: float) -> None:
         """Predict a flight after all that were submitted before it."""

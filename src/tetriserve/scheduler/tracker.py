@@ -12,7 +12,8 @@ from tetriserve.scheduler.view import RequestView
 class TrackedRequest:
     """A request and how far it is. `committed_steps` >= steps done = `len(degrees)`.
 
-    `encode_s` and `decode_s` are predictions. `losses` counts the losses of workers it was running in.
+    `encode_s` and `decode_s` are predictions. `losses` counts its chunks that were running when something broke, since
+    the last one that was done. `rolls_back` from the loss of a chunk until none is in flight.
     """
 
     request: Request
@@ -20,6 +21,9 @@ class TrackedRequest:
     decode_s: float
     committed_steps: int = 0
     encode_committed: bool = False
+    encoded: bool = False
+    rolls_back: bool = False
+    alone: bool = False
     in_flight: int = 0
     devices: tuple[int, ...] = ()
     degrees: list[int] = field(default_factory=list)
@@ -64,16 +68,26 @@ class TrackedRequest:
         self.gpu_seconds += (finished_s - started_s) * degree / len(chunk.request_ids)
         if self.started_s is None:
             self.started_s = started_s
+        self.losses = 0
+        self.encoded |= chunk.stage is Stage.ENCODE
         if chunk.stage is Stage.DENOISE and self.error is None:
             self.degrees.extend([degree] * chunk.num_steps)
 
-    def restart(self) -> None:
-        """Everything made so far is gone; a prompt and a seed are enough to begin again."""
+    def lose(self, suspect: bool, apart: bool) -> None:
+        """A chunk of it ended without effect."""
         self._view = None
-        self.committed_steps = self.in_flight = 0
-        self.encode_committed = False
+        self.in_flight -= 1
+        self.losses += suspect
+        self.alone |= apart
+        self.rolls_back = True
+
+    def roll_back(self) -> None:
+        """It goes on where its last chunk that was done has left it."""
+        self._view = None
+        self.rolls_back = False
+        self.committed_steps = len(self.degrees)
+        self.encode_committed = self.encoded
         self.devices = ()
-        self.degrees.clear()
 
     def outcome(self, now_s: float) -> Outcome:
         """How it ended."""
@@ -102,4 +116,5 @@ class TrackedRequest:
             0.0 if self.encode_committed else self.encode_s,
             self.decode_s,
             request.weight,
+            self.alone,
         )

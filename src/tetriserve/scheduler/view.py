@@ -14,7 +14,7 @@ class RequestView(NamedTuple):
 
     `remaining_steps` counts those. `ready_s` is when its committed chunks are predicted to end (its arrival, if
     none is in flight). `encode_s` is 0 once its encoding is committed. Seconds throughout.
-    `weight` says how much it is worth where somebody must be left out.
+    `weight` says how much it is worth where somebody must be left out. Who is `alone` may not be in a batch.
     """
 
     request_id: str
@@ -27,6 +27,7 @@ class RequestView(NamedTuple):
     encode_s: float
     decode_s: float
     weight: float = 1.0
+    alone: bool = False
 
 
 class Pending(Protocol):
@@ -70,8 +71,8 @@ class Pending(Protocol):
 class View(NamedTuple):
     """The state of the world at `now_s`.
 
-    `free_s[d]` is when device d is predicted to have ended all that is committed to it (never before now). `open[d]`
-    is false while a chunk is already queued behind the running one.
+    `free_s[d]` is when device d is predicted to have ended all that is committed to it (never before now); infinity if
+    it is lost. `open[d]` is false while a chunk is already queued behind the running one.
     """
 
     now_s: float
@@ -86,6 +87,10 @@ class View(NamedTuple):
     def requests(self) -> tuple[RequestView, ...]:
         """All pending requests in order of arrival, made anew each time."""
         return self.pending.requests()
+
+    def has(self, block: tuple[int, ...]) -> bool:
+        """Whether none of these devices is lost."""
+        return all(self.free_s[device] < float("inf") for device in block)
 
     def available(self, by_s: float | None = None) -> tuple[int, ...]:
         """Open devices that are free by `by_s`; without it, within `ahead_s` from now."""

@@ -120,6 +120,8 @@ class Gate:
 
 
 def _unmeetable(call: Call, found: Foresight) -> RejectedError:
+    if math.isinf(found.finished_s):
+        return RejectedError("no device is up; they are being restarted", "deadline_unmeetable", 1)
     predicted_s, slo_s = found.finished_s - call.arrival_s, call.deadline_s - call.arrival_s
     if found.num_harmed:
         why = f"and would make {found.num_harmed} accepted images late"

@@ -26,6 +26,8 @@ def model_routes(context: Context) -> APIRouter:
             policy=service.policy,
             num_devices=service.runtime.executor.num_devices,
             num_in_flight=service.runtime.num_in_flight,
+            lost_devices=service.runtime.scheduler.lost_devices,
+            slow_devices=service.runtime.scheduler.slow_devices,
             detail=failure,
         )
 

@@ -1,13 +1,14 @@
 """Devices that exist in the cost model only. Keeps every rule of `core.executor.Executor`, on any clock."""
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from tetriserve.core.chunk import Chunk, Stage
-from tetriserve.core.events import ChunkDone, ChunkFailed, Event, WorkersLost
+from tetriserve.core.chunk import Chunk, Stage, doomed
+from tetriserve.core.events import ChunkDone, ChunkEnd, ChunkFailed, ChunkLost, Event, WorkersBack, WorkersLost
 from tetriserve.core.outcome import CANCELLED
+from tetriserve.core.progress import Progress
 from tetriserve.core.request import Request
 from tetriserve.cost.model import CostModel
 from tetriserve.sim.clock import Clock
@@ -18,14 +19,15 @@ class Faults:
     """What differs from the cost model.
 
     `noise_cv`: coefficient of variation of one step's time, drawn from `seed` and the chunk's id alone.
-    `failing_ids`: requests whose chunks end as ChunkFailed. `recovery_s`: seconds until lost workers are replaced;
-    until then nothing starts.
+    `failing_ids`: requests whose chunks end as ChunkFailed. `recovery_s`: seconds until a lost worker is replaced.
+    `slow`: devices that take so many times as long; joint work waits for the slowest.
     """
 
     noise_cv: float = 0.0
     seed: int = 0
     failing_ids: Collection[str] = ()
     recovery_s: float = 0.0
+    slow: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -36,8 +38,9 @@ class _Run:
     requests: tuple[Request, ...]
     num_waits: int = 0
     followers: list["_Run"] = field(default_factory=list)
-    started_s: float = 0.0
+    started_s: float | None = None
     void: bool = False
+    lost: ChunkLost | None = None
     ended: bool = False
 
 
@@ -63,8 +66,10 @@ class SimulatedExecutor:
         self._last_of: dict[str, _Run] = {}
         self._blocks: dict[str, tuple[int, ...]] = {}
         self._cancelled: set[str] = set()
-        self._generation = 0
-        self._ready_s = 0.0
+        self._runs: dict[int, _Run] = {}
+        self._progress = Progress()
+        self._lost: set[int] = set()
+        self._num_losses = [0] * num_devices
         self.busy_device_s = 0.0
 
     @property
@@ -76,7 +81,9 @@ class SimulatedExecutor:
         """Queue chunks, each with its requests."""
         runs = [self._enqueue(chunk, requests) for chunk, requests in chunks]
         for run in runs:
-            if run.num_waits == 0:
+            if run.lost:
+                self._clock.call_at(self._clock.now_s(), ChunkLost.rank, partial(self._end_if_first, run))
+            elif run.num_waits == 0:
                 self._start(run)
 
     def cancel(self, request_id: str) -> None:
@@ -89,22 +96,66 @@ class SimulatedExecutor:
         self._cancelled.discard(request_id)
         self._last_of.pop(request_id, None)
         self._blocks.pop(request_id, None)
+        self._progress.forget(request_id)
 
     def lose_workers(self, devices: tuple[int, ...], message: str = "simulated") -> None:
-        """Let devices die: all chunks in flight are void, and all devices are as new."""
-        self._generation += 1
-        self._ready_s = self._clock.now_s() + self._faults.recovery_s
-        self._last_on = [None] * self.num_devices
-        self._last_of.clear()
-        self._blocks.clear()
+        """Let devices die, to be back after `recovery_s`."""
+        for device in devices:
+            self._lost.add(device)
+            self._num_losses[device] += 1
+            call = partial(self._restore, device, self._num_losses[device])
+            self._clock.call_at(self._clock.now_s() + self._faults.recovery_s, WorkersBack.rank, call)
         self._deliver(WorkersLost(devices, message))
+        self._lose(devices, message)
+
+    def _restore(self, device: int, num_losses: int) -> None:
+        """A worker has been replaced, unless another loss came in between."""
+        if self._num_losses[device] == num_losses:
+            self._lost.remove(device)
+            self._deliver(WorkersBack((device,)))
+
+    def _lose(self, devices: Collection[int], message: str) -> None:
+        """Chunks are lost: they hold no device any more, and end when their requests' earlier ones have."""
+        runs = tuple(self._runs.values())
+        for chunk in doomed((run.chunk for run in runs), lambda chunk: not set(devices).isdisjoint(chunk.devices)):
+            run = self._runs[chunk.chunk_id]
+            suspect = run.started_s is not None and not set(devices).isdisjoint(chunk.devices)
+            run.lost = run.lost or ChunkLost(chunk.chunk_id, message, suspect)
+            self._progress.lose(chunk)
+        self._last_on = [None] * self.num_devices
+        for run in runs:
+            run.followers.clear()
+            run.num_waits = 0
+            for id_ in run.chunk.request_ids:
+                self._last_of.pop(id_, None)
+        for run in runs:
+            self._follow(run)
+        for run in runs:
+            if run.lost:
+                self._end_if_first(run)
+            elif run.num_waits == 0 and run.started_s is None:
+                self._start(run)
+
+    def _end_if_first(self, run: _Run) -> None:
+        if run.lost and run.num_waits == 0 and not run.ended:
+            self._end(run, run.lost)
 
     def _enqueue(self, chunk: Chunk, requests: tuple[Request, ...]) -> _Run:
         """Behind the last one on each of its devices and of each of its requests."""
-        run, last_on, last_of = _Run(chunk, requests), self._last_on, self._last_of
-        before = {last_on[device] for device in chunk.devices}
+        run = _Run(chunk, requests)
+        if not self._progress.accept(chunk, requests) or not self._lost.isdisjoint(chunk.devices):
+            run.lost = ChunkLost(chunk.chunk_id, "planned before a loss was known", suspect=False)
+            self._progress.lose(chunk)
+        self._runs[chunk.chunk_id] = run
+        self._follow(run)
+        return run
+
+    def _follow(self, run: _Run) -> None:
+        chunk, last_on, last_of = run.chunk, self._last_on, self._last_of
+        devices = () if run.lost else chunk.devices
+        before = {last_on[device] for device in devices}
         before.update([last_of.get(id_) for id_ in chunk.request_ids])
-        for device in chunk.devices:
+        for device in devices:
             last_on[device] = run
         for id_ in chunk.request_ids:
             last_of[id_] = run
@@ -112,48 +163,54 @@ class SimulatedExecutor:
             if one is not None and not one.ended:
                 one.followers.append(run)
                 run.num_waits += 1
-        return run
 
     def _start(self, run: _Run) -> None:
-        now_s = self._clock.now_s()
-        run.started_s = now_s if now_s > self._ready_s else self._ready_s
+        run.started_s = self._clock.now_s()
         run.void = bool(self._cancelled) and self._cancelled.issuperset(run.chunk.request_ids)
-        call = partial(self._finish, run, self._generation)
         duration_s = 0.0 if run.void else self._duration_s(run)
-        self._clock.call_at(run.started_s + duration_s, ChunkFailed.rank, call)
+        self._clock.call_at(run.started_s + duration_s, ChunkFailed.rank, partial(self._finish, run))
 
     def _duration_s(self, run: _Run) -> float:
-        chunk, blocks = run.chunk, self._blocks
+        chunk, blocks, slow = run.chunk, self._blocks, self._faults.slow
+        slowness = max([slow.get(device, 1.0) for device in chunk.devices]) if slow else 1.0
         if chunk.stage is not Stage.DENOISE:
-            return self._cost.chunk_s(chunk, run.requests[0].size)
+            return slowness * self._cost.chunk_s(chunk, run.requests[0].size)
         moved = False
         for request_id in chunk.request_ids:
             moved |= blocks.get(request_id, chunk.devices) != chunk.devices
             blocks[request_id] = chunk.devices
-        planned_s = self._cost.chunk_s(chunk, run.requests[0].size, moved)
+        planned_s = slowness * self._cost.chunk_s(chunk, run.requests[0].size, moved)
         if self._faults.noise_cv == 0:
             return planned_s
         source = random.Random(self._faults.seed * 1_000_003 + chunk.chunk_id)
         return planned_s * max(0.1, source.gauss(1.0, self._faults.noise_cv / chunk.num_steps**0.5))
 
-    def _finish(self, run: _Run, generation: int) -> None:
-        if generation != self._generation:
+    def _finish(self, run: _Run) -> None:
+        if run.lost:
             return
-        now_s, chunk = self._clock.now_s(), run.chunk
+        assert run.started_s is not None
+        now_s, chunk, failing = self._clock.now_s(), run.chunk, self._faults.failing_ids
         self.busy_device_s += (now_s - run.started_s) * len(chunk.devices)
-        run.ended = True
-        for follower in run.followers:
-            follower.num_waits -= 1
-            if follower.num_waits == 0:
-                self._start(follower)
+        failed = tuple([id_ for id_ in chunk.request_ids if id_ in failing])
         if run.void:
             message = "cancelled by the caller"
-            self._deliver(ChunkFailed(chunk.chunk_id, run.started_s, now_s, chunk.request_ids, CANCELLED, message))
-            return
-        failing = self._faults.failing_ids
-        failed = tuple([id_ for id_ in chunk.request_ids if id_ in failing])
-        if failed:
+            self._end(run, ChunkFailed(chunk.chunk_id, run.started_s, now_s, chunk.request_ids, CANCELLED, message))
+        elif failed:
             message = "simulated failure"
-            self._deliver(ChunkFailed(chunk.chunk_id, run.started_s, now_s, failed, "engine_error", message))
+            self._end(run, ChunkFailed(chunk.chunk_id, run.started_s, now_s, failed, "engine_error", message))
         else:
-            self._deliver(ChunkDone(chunk.chunk_id, run.started_s, now_s))
+            self._progress.done(chunk)
+            self._end(run, ChunkDone(chunk.chunk_id, run.started_s, now_s))
+
+    def _end(self, run: _Run, event: ChunkEnd) -> None:
+        """Start what waits for this, and tell."""
+        run.ended = True
+        del self._runs[run.chunk.chunk_id]
+        followers = tuple(run.followers)
+        for follower in followers:
+            follower.num_waits -= 1
+            if follower.num_waits == 0 and not follower.lost:
+                self._start(follower)
+        self._deliver(event)
+        for follower in followers:
+            self._end_if_first(follower)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tetriserve.core.chunk import Chunk
 from tetriserve.core.commands import Command, Complete, Submit, WakeAt
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError
-from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkFailed, Event, Tick
+from tetriserve.core.events import Arrived, Cancelled, ChunkEnd, ChunkFailed, ChunkLost, Event, Tick
 from tetriserve.core.outcome import CANCELLED, Outcome
 from tetriserve.core.request import Request
 from tetriserve.cost.model import CostModel
@@ -27,8 +27,8 @@ TICK = Tick()
 class SimulationConfig:
     """Settings beside the policy.
 
-    `noise_cv` is the coefficient of variation of one step's time. `failures_per_hour`: losses of workers, of the
-    whole machine, after each of which nothing runs for `recovery_s`.
+    `noise_cv` is the coefficient of variation of one step's time. `failures_per_hour`: deaths of workers, of
+    the whole machine; each is replaced after `recovery_s`.
     """
 
     noise_cv: float = 0.0
@@ -159,9 +159,10 @@ class Simulation:
         self._on(Cancelled(request_id))
 
     def _on(self, event: Event) -> None:
-        if isinstance(event, (ChunkDone, ChunkFailed)):
+        if isinstance(event, ChunkEnd):
             chunk = self._submitted.pop(event.chunk_id)
-            if not (isinstance(event, ChunkFailed) and event.code == CANCELLED):
+            cancelled = isinstance(event, ChunkFailed) and event.code == CANCELLED
+            if not isinstance(event, ChunkLost) and not cancelled:
                 self._chunks.append(ExecutedChunk(chunk, event.started_s, event.finished_s))
         self._carry_out(self._scheduler.on(event, self.clock.now_s()))
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tetriserve.engine.groups import join_groups
-from tetriserve.engine.messages import Setup
+from tetriserve.core.blocks import all_blocks
+from tetriserve.engine.groups import Groups
+from tetriserve.engine.messages import Regroup
 from tetriserve.models.attention import HeadsShape, exchange_bytes
 from tetriserve.models.gpu_clock import samples_ms
 from tetriserve.models.loading import quiet_libraries
@@ -58,14 +59,17 @@ def ceilings(connection: Connection, cells: Sequence[StepCell]) -> None:
 def _meet(device: torch.device, rank: int, cells: Sequence[StepCell], store: str) -> SequenceGroup:
     """The group of all ranks, as the engine makes it."""
     degree = cells[0].degree
-    if degree == 1:
-        dist.init_process_group("nccl", store=dist.FileStore(store, 1), rank=0, world_size=1)  # type: ignore[attr-defined]
-    setup = Setup("", tuple(f"cuda:{i}" for i in range(degree)), rank, "bfloat16", 1, store)
+    # The others' methods want a default group; ours doesn't.
+    default = dist.FileStore(store, degree)  # type: ignore[attr-defined]
+    dist.init_process_group("nccl", store=default, rank=rank, world_size=degree)
 
     def room(group: SequenceGroup) -> int:
         return max(exchange_bytes(c.size.num_tokens + NUM_TEXT, c.batch, group.degree, FLUX_HEADS) for c in cells)
 
-    return join_groups(setup, device, room)[tuple(range(degree))]
+    groups = Groups(rank, device, room)
+    blocks = tuple(block for block in all_blocks(degree) if len(block) > 1)
+    groups.make(Regroup(1, f"{store}-blocks", (), blocks))
+    return groups.blocks[tuple(range(degree))]
 
 
 def _measure_cell(name: str, contender: Contender, cell: StepCell, num_steps: int) -> Measured:

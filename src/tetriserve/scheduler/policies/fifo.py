@@ -46,10 +46,20 @@ def plan_fifo(view: View, memory: None, degree_of: Callable[[RequestView], int])
     free = set(view.available())
     assignments: list[Assignment] = []
     for request in view.requests:
-        degree = degree_of(request)
+        degree = _possible(degree_of(request), view)
         block = next((b for b in aligned_blocks(view.num_devices, degree) if free.issuperset(b)), None)
         if block is None:
             break
         assignments.append(Assignment((request.request_id,), block, request.remaining_steps))
         free.difference_update(block)
     return Plan(tuple(assignments)), memory
+
+
+def _possible(degree: int, view: View) -> int:
+    """The degree, or, while lost devices leave no block of it, the largest smaller one that the profile knows."""
+    smaller = [
+        known
+        for known in view.cost.degrees
+        if known <= degree and any(view.has(block) for block in aligned_blocks(view.num_devices, known))
+    ]
+    return max(smaller, default=degree)

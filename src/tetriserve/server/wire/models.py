@@ -51,4 +51,6 @@ class Health(BaseModel):
     policy: str
     num_devices: int
     num_in_flight: int
+    lost_devices: tuple[int, ...] = Field((), description="being replaced; others do their work meanwhile")
+    slow_devices: dict[int, float] = Field({}, description="so many times slower than their profile, and planned so")
     detail: str | None = None

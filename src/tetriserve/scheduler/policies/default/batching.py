@@ -37,7 +37,11 @@ def _one_more(
     None if it saves no GPU time, or if it or others would be late because of it.
     """
     jobs, chosen = choice
-    single = [job for job in jobs if job.members[0].size == size and not job.in_flight and len(job.members) == 1]
+    single = [
+        job
+        for job in jobs
+        if job.members[0].size == size and not job.in_flight and len(job.members) == 1 and not job.members[0].alone
+    ]
     for at in range(len(single) - count + 1):
         members = single[at : at + count]
         batch = merge(members)

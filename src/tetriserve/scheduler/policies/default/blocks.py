@@ -31,6 +31,15 @@ class Board:
         first, last = self.devices.start // degree, self.devices.stop // degree
         return [block for block in aligned_blocks(self.view.num_devices, degree)[first:last] if among.issuperset(block)]
 
+    @property
+    def widest(self) -> int:
+        """The largest degree of which lost devices leave a block."""
+        free_s, degree = self.view.free_s, len(self.devices)
+        there = {device for device in self.devices if free_s[device] < float("inf")}
+        while degree > 1 and len(there) < len(self.devices) and not self.blocks(degree, there):
+            degree //= 2
+        return degree
+
     def start_s(self, job: Job, block: Block) -> float:
         """When the job can start on the block."""
         ready_s = max([one.ready_s for one in job.members])

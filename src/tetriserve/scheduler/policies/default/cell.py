@@ -95,7 +95,7 @@ def _capacity(board: Board, window_s: float) -> tuple[set[int], Releases]:
     now_s, free_s = board.view.now_s, board.view.free_s
     room = {device for device in board.devices if free_s[device] - now_s <= window_s}
     later = sorted(free_s[device] - now_s for device in board.devices if device not in room)
-    return room, tuple((seconds, 1) for seconds in later)
+    return room, tuple((seconds, 1) for seconds in later if seconds < float("inf"))
 
 
 def _look_at(board: Board, queue: Queue, running: Sequence[RequestView], rules: Rules) -> list[Job]:
@@ -161,7 +161,7 @@ def _fill(board: Board, one: RequestView, share: int, efficiency: float, rules: 
     idle, they are gone.
     """
     curve, config, last = rules.curve_of(one.size, 1), rules.config, frozenset(one.last_devices)
-    for degree, step_s in _widths(curve, share, efficiency, config.idle_step_s):
+    for degree, step_s in _widths(curve, board.widest, share, efficiency, config.idle_step_s):
         for block in sorted(board.blocks(degree, board.idle), key=lambda block: -len(last.intersection(block))):
             room_s = board.room_s(block) + config.slip_s - one.encode_s
             if room_s >= step_s:
@@ -171,9 +171,13 @@ def _fill(board: Board, one: RequestView, share: int, efficiency: float, rules: 
     return []
 
 
-def _widths(curve: StepCurve, share: int, efficiency: float, idle_step_s: float) -> list[tuple[int, float]]:
-    """Degrees and their step times, the fastest first."""
-    longest_s, least_gpu_s = max(idle_step_s, curve.fastest_s), curve.hull[-1][1]
-    short = [(step_s, degree) for degree, step_s in curve.ladder if step_s <= longest_s]
+def _widths(
+    curve: StepCurve, widest: int, share: int, efficiency: float, idle_step_s: float
+) -> list[tuple[int, float]]:
+    """Degrees and their step times, the fastest first, of those for which lost devices leave a block."""
+    ladder = [(degree, step_s) for degree, step_s in curve.ladder if degree <= widest]
+    fastest_s = min([step_s for _, step_s in ladder], default=0.0)
+    longest_s, least_gpu_s = max(idle_step_s, fastest_s), curve.hull[-1][1]
+    short = [(step_s, degree) for degree, step_s in ladder if step_s <= longest_s]
     fitting = [one for one in short if one[1] <= share and efficiency * one[1] * one[0] <= least_gpu_s]
     return [(degree, step_s) for step_s, degree in sorted(fitting or short[:1])]

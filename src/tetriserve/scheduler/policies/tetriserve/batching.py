@@ -41,7 +41,7 @@ def join(
     """Batches by their first member. `degrees` then has the degree of the batch for it, and nothing for the others."""
     batches: dict[str, Batch] = {}
     by_size: dict[Size, list[Candidate]] = {}
-    for candidate in candidates:
+    for candidate in (one for one in candidates if not one.request.alone):
         by_size.setdefault(candidate.request.size, []).append(candidate)
     for group in by_size.values():
         while batch := _best(group, degrees, limits, round_, cost):

@@ -1,0 +1,65 @@
+import pytest
+
+from scheduler.builders import make_cost, make_request, run
+from tetriserve.core.commands import Submit
+from tetriserve.core.events import WorkersBack, WorkersLost
+from tetriserve.scheduler.pace import LEAST_CHUNKS, Pace
+from tetriserve.scheduler.scheduler import Scheduler
+from tetriserve.sim.executor import Faults
+
+
+def test_a_device_is_slow_only_after_many_chunks_and_by_its_mean() -> None:
+    pace = Pace(2)
+    for _ in range(LEAST_CHUNKS - 1):
+        pace.observe((0,), 4.0, 2.0)
+    assert pace.slow == {}
+    pace.observe((0,), 4.0, 2.0)
+    assert pace.slow == {0: pytest.approx(2 - 0.9**10)}
+    assert pace.factor((0, 1)) == pace.slow[0]
+    assert pace.factor((1,)) == 1.0
+
+
+def test_a_device_that_recovers_or_is_replaced_is_not_slow_any_more() -> None:
+    pace = Pace(2)
+    for _ in range(20):
+        pace.observe((0, 1), 4.0, 2.0)
+    pace.forget((1,))
+    assert set(pace.slow) == {0}
+    for _ in range(20):
+        pace.observe((0,), 2.0, 2.0)
+    assert pace.slow == {}
+
+
+def test_joint_work_does_not_make_a_fast_device_slow_that_also_works_alone() -> None:
+    pace = Pace(2)
+    for _ in range(100):
+        pace.observe((0, 1), 4.0, 2.0)
+        pace.observe((0,), 1.9, 2.0)
+        pace.observe((0,), 1.9, 2.0)
+        pace.observe((0,), 1.9, 2.0)
+    assert set(pace.slow) == {1}
+
+
+def test_a_slow_device_is_found_and_its_chunks_may_take_longer() -> None:
+    """Device 1 takes twice as long; 30 images of which each is one chunk of ten steps of 80 ms."""
+    requests = [make_request(f"r{index:02d}", arrival_s=0.4 * index) for index in range(40)]
+    result, scheduler = run(requests, "fixed-sp1", 2, make_cost(2), None, Faults(slow={1: 2.0}))
+    assert all(outcome.error is None for outcome in result.outcomes)
+    assert list(scheduler.slow_devices) == [1]
+    limits: dict[int, list[float]] = {0: [], 1: []}
+    for _, _, commands in scheduler.log:
+        for command in commands:
+            if isinstance(command, Submit):
+                for chunk in command.chunks:
+                    limits[chunk.devices[0]] += [chunk.limit_s] if chunk.num_steps else []
+    assert set(limits[0]) == {10.0 + 10.0 * 0.8}
+    assert limits[1][0] == limits[0][0]
+    assert limits[1][-1] > 10.0 + 10.0 * 1.5 * 0.8
+
+
+def test_the_scheduler_says_which_devices_are_lost() -> None:
+    scheduler = Scheduler(lambda view, memory: (None, None), make_cost(2), 2)  # type: ignore[arg-type,return-value]
+    scheduler.on(WorkersLost((1,), "died"), 0.0)
+    assert scheduler.lost_devices == (1,)
+    scheduler.on(WorkersBack((1,)), 1.0)
+    assert scheduler.lost_devices == ()
