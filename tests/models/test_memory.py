@@ -1,5 +1,6 @@
 """The memory plan: weights are counted, estimates are near what is measured, refusals say what would fit."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,13 @@ def test_weights_are_counted_from_headers(checkpoint: GetCheckpoint) -> None:
     assert found.encoders == sum(x.numel() for encoder in encoders for x in encoder.parameters())
     file = LoadingConfig(str(directory / "vae" / WEIGHTS_FILE))
     assert model_size(directory, read_card(directory), file).network == found.vae
+
+
+def test_a_missing_configuration_is_refused(checkpoint: GetCheckpoint, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(checkpoint("none"), tmp_path / "model"))
+    (directory / "vae" / "config.json").unlink()
+    with pytest.raises(ConfigurationError, match=r"can't be read: .*vae/config\.json"):
+        model_size(directory, read_card(directory), AS_IT_IS)
 
 
 def test_an_architecture_without_files_is_counted_too() -> None:

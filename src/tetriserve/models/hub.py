@@ -35,7 +35,9 @@ def download(name: str, revision: str | None, *, with_transformer: bool) -> Path
                 name, revision=commit, allow_patterns=patterns, ignore_patterns=PRECISION_VARIANTS
             )
         )
-    except (OSError, ValueError, errors.EntryNotFoundError) as error:
+    except ConfigurationError:
+        raise
+    except Exception as error:
         raise ConfigurationError(f"model {name!r}{_what_next(name, revision, error)}") from error
 
 
@@ -67,4 +69,4 @@ def _what_next(name: str, revision: str | None, error: Exception) -> str:
                 f": no such directory here, and {constants.ENDPOINT} can't be asked for it (no connection, or "
                 f"HF_HUB_OFFLINE is set); run `hf download {name}` where it can, or name a directory"
             )
-    return f" can't be downloaded from {constants.ENDPOINT}: {str(error).splitlines()[0]}"
+    return f" can't be downloaded from {constants.ENDPOINT}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.card import ModelCard
 from tetriserve.models.components import Component, read_components
 from tetriserve.models.config import LoadingConfig
@@ -43,10 +44,16 @@ class ModelSize:
 
 
 def model_size(directory: Path, card: ModelCard, loading: LoadingConfig) -> ModelSize:
-    """Look at a model directory. Raises ConfigurationError if files are missing or no safetensors files."""
-    shapes = {
-        part.name: _shapes(part, directory, card, loading) for part in read_components(directory) if part.is_module
-    }
+    """Look at a model directory. Raises ConfigurationError if files are missing or not what they should be."""
+    try:
+        return _model_size(directory, card, loading)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigurationError(f"the model in {str(directory)!r} can't be read: {error}") from error
+
+
+def _model_size(directory: Path, card: ModelCard, loading: LoadingConfig) -> ModelSize:
+    modules = [part for part in read_components(directory) if part.is_module]
+    shapes = {part.name: _shapes(part, directory, card, loading) for part in modules}
     network = shapes.pop("transformer")
     in_blocks = {name: shape for name, shape in network.items() if IN_BLOCK.search(name) and len(shape) == 2}
     modulations = {name: shape for name, shape in in_blocks.items() if MODULATION.search(name)}
