@@ -37,8 +37,12 @@ def run_server(model_dir: Path, cache_dir: Path, *options: str, verbose: bool = 
         str(model_dir),
         *options,
     ]
-    state_dir = tempfile.mkdtemp(dir=cache_dir)  # a server of its own
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache_dir), "XDG_STATE_HOME": state_dir, "COLUMNS": "200"}
+    environment = os.environ | {
+        "XDG_CACHE_HOME": str(cache_dir),
+        "XDG_STATE_HOME": tempfile.mkdtemp(dir=cache_dir),  # a server of its own
+        "TETRISERVE_GRACE_S": "5",
+        "COLUMNS": "200",
+    }
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
     try:
         assert process.stderr is not None
