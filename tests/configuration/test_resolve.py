@@ -25,6 +25,7 @@ EXAMPLES = {
     "max_jobs": "3",
     "job_mb": "5",
     "public_url": "https://images.example",
+    "hang_factor": "12",
     "log_format": "json",
     "log_level": "warning",
     "otlp_endpoint": "http://localhost:4318",
