@@ -37,7 +37,7 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
     checkpoint: GetCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = ((Size(64, 64), 1), (Size(64, 64), 2), (Size(1024, 1024), 1))
-    setup = Setup(str(checkpoint("none")), ("cpu",), 0, "float32", 1, "", sizes)
+    setup = Setup(str(checkpoint("none")), ("cpu",), 0, "float32", 1, sizes)
     assert check_memory(setup, CPU) == MemoryCheck(None, tiled=False)
     for megabytes, tiled in ((200, False), (100, True)):
         monkeypatch.setattr(memory, "available_bytes", lambda device, num, free=megabytes * 2**20: free)
