@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.builders import MEDIUM, SMALL, make_cost, make_request, make_scheduler, run
+from scheduler.builders import LARGE, MEDIUM, SMALL, make_cost, make_request, make_scheduler, run
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.commands import Cancel, Complete, Submit, WakeAt
 from tetriserve.core.events import (
@@ -21,6 +21,7 @@ from tetriserve.core.events import (
 )
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.scheduler.config import SchedulerConfig
+from tetriserve.scheduler.policies import POLICIES
 from tetriserve.scheduler.scheduler import Scheduler
 from tetriserve.scheduler.view import Assignment, Plan, Policy, View
 
@@ -217,6 +218,15 @@ def test_while_a_block_of_its_degree_is_broken_a_fixed_degree_is_lower() -> None
     driver.lose((0,))
     driver.arrive("a")
     assert {chunk.devices for chunk in driver.chunks} == {(1,)}
+
+
+@pytest.mark.parametrize("policy", [name for name in POLICIES if not name.startswith("fixed-sp")])
+@pytest.mark.parametrize("slo_s", [0.2, 60.0], ids=["late", "on-time"])
+def test_every_policy_works_with_what_is_left_however_long_steps_are_there(policy: str, slo_s: float) -> None:
+    driver = Driver(make_scheduler(policy, make_cost(4), 4, SchedulerConfig()))
+    driver.lose((0, 1, 3))
+    driver.arrive("a", size=LARGE, slo_s=slo_s)
+    assert {chunk.devices for chunk in driver.chunks} == {(2,)}
 
 
 def test_without_devices_everybody_waits_for_one() -> None:
