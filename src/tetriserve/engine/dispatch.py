@@ -218,7 +218,8 @@ class Dispatcher:
     def _take_pictures(self, chunk: Chunk, report: Finished) -> None:
         request_id = chunk.request_ids[0]
         if report.warnings:
-            self._warnings[request_id] = (*self._warnings.get(request_id, ()), *report.warnings)
+            known = (*self._warnings.get(request_id, ()), *report.warnings)
+            self._warnings[request_id] = tuple(dict.fromkeys(known))  # a chunk that was lost is done twice
         if report.picture is not None and not self._ledger.has_failed(request_id):
             self._images[request_id] = _image(report.picture, self._warnings.get(request_id, ()))
         for preview in report.previews:
