@@ -38,6 +38,15 @@ def test_it_waits_for_busy_devices() -> None:
     assert not found.can_be_met
 
 
+def test_decoding_keeps_a_device_from_the_steps_of_others() -> None:
+    view = make_view([], 1)._replace(cost=make_cost(1, encode_s=0.25, decode_s=1.0))
+    trio = [make_request(name, SMALL, 1, slo_s=3.0) for name in "abc"]
+    found = foresee(view, trio)
+    assert found.finished_s > 3.0
+    assert not found.can_be_met
+    assert foresee(view, trio[:2]).can_be_met
+
+
 def test_whoever_is_due_earlier_goes_first() -> None:
     view = make_view([make_request_view("a", LARGE, 10, deadline_s=0.7)])
     found = foresee(view, [make_request("b", LARGE, 10, slo_s=0.8)])

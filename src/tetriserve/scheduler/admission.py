@@ -1,12 +1,15 @@
 """Can this be met? A forecast over everything accepted, played forward with and without the newcomers. Pure.
 
 Steps are taken as divisible and moves as free, requests are served by earliest deadline: what `default` comes close
-to. Under another policy the answer is what would be possible, not what that policy will do.
+to. Encoding and decoding keep a device busy: both after the steps, where their order matters to nobody else.
+Under another policy the answer is what would be possible, not what that policy will do.
 """
 
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
+from operator import neg
 
 from tetriserve.core.chunk import Stage
 from tetriserve.core.request import Request
@@ -42,6 +45,7 @@ class _Run:
     begin_s: float
     due_s: float
     decode_s: float
+    encode_s: float
     degree: int = 0
     step_s: float = 0.0
 
@@ -78,16 +82,19 @@ def _slower(view: View) -> float:
 
 def _of_view(one: RequestView, view: View, slower: float) -> _Run:
     begin_s = max(one.ready_s, view.now_s) + one.encode_s
+    stages_s = one.decode_s, one.encode_s
     ladder = _ladder(one.size, view, slower)
-    return _Run(one.request_id, ladder, one.remaining_steps, begin_s, one.deadline_s - one.decode_s, one.decode_s)
+    return _Run(one.request_id, ladder, one.remaining_steps, begin_s, one.deadline_s - one.decode_s, *stages_s)
 
 
 def _of_request(one: Request, view: View, slower: float) -> _Run:
     cost: CostModel = view.cost
-    begin_s = max(one.arrival_s, view.now_s) + cost.stage_s(Stage.ENCODE, one.size)
+    encode_s = cost.stage_s(Stage.ENCODE, one.size)
+    begin_s = max(one.arrival_s, view.now_s) + encode_s
     decode_s = cost.stage_s(Stage.DECODE, one.size)
     due_s = one.deadline_s - decode_s
-    return _Run(one.request_id, _ladder(one.size, view, slower), one.num_inference_steps, begin_s, due_s, decode_s)
+    ladder = _ladder(one.size, view, slower)
+    return _Run(one.request_id, ladder, one.num_inference_steps, begin_s, due_s, decode_s, encode_s)
 
 
 def _ladder(size: Size, view: View, slower: float) -> tuple[tuple[int, float], ...]:
@@ -112,6 +119,8 @@ def _play(runs: Iterable[_Run], view: View) -> dict[str, float]:
             run.left -= (next_s - now_s) / run.step_s
             if run.left <= TOLERANCE_S:
                 ends_s[run.request_id] = next_s + run.decode_s
+                insort(coming, next_s + run.decode_s + run.encode_s, key=neg)
+                free -= 1
         now_s = next_s
         live = [run for run in live if run.left > TOLERANCE_S]
         while coming and coming[-1] <= now_s + TOLERANCE_S:

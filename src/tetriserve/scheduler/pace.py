@@ -8,6 +8,8 @@ LEAST_CHUNKS = 10
 """So many chunks must have been seen before a device is judged."""
 LEAST_FACTOR = 1.3
 """Chunks that take less than this many times what was predicted are within what profiles and machines vary."""
+WELL_FACTOR = 1.15
+"""A slow device must come down to this to be taken for well: it would change back and forth otherwise."""
 
 
 class Pace:
@@ -33,7 +35,8 @@ class Pace:
         for device in devices:
             self._means[device] += WEIGHT * (measured_s / predicted_s - self._means[device])
             self._num_seen[device] += 1
-            if self._num_seen[device] >= LEAST_CHUNKS and self._means[device] >= LEAST_FACTOR:
+            limit = WELL_FACTOR if device in self._slow else LEAST_FACTOR
+            if self._num_seen[device] >= LEAST_CHUNKS and self._means[device] >= limit:
                 self._slow[device] = self._means[device]
             else:
                 self._slow.pop(device, None)
