@@ -47,6 +47,13 @@ def test_decoding_keeps_a_device_from_the_steps_of_others() -> None:
     assert foresee(view, trio[:2]).can_be_met
 
 
+def test_slow_devices_promise_less() -> None:
+    view = make_view([])._replace(slowness=2.0)
+    found = foresee(view, [make_request("a", LARGE, 10, slo_s=1.0)])
+    assert found.finished_s == pytest.approx(1.2)
+    assert not found.can_be_met
+
+
 def test_whoever_is_due_earlier_goes_first() -> None:
     view = make_view([make_request_view("a", LARGE, 10, deadline_s=0.7)])
     found = foresee(view, [make_request("b", LARGE, 10, slo_s=0.8)])

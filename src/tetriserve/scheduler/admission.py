@@ -75,9 +75,9 @@ def forecast(view: View) -> dict[str, float]:
 
 
 def _slower(view: View) -> float:
-    """What step times are multiplied by: the reserve, unless the machine is idle."""
+    """What the profile's step times are multiplied by: what devices need now, and the reserve, unless all are idle."""
     idle = not view.requests and max(view.free_s) <= view.now_s + TOLERANCE_S
-    return 1.0 if idle else 1.0 + RESERVE
+    return view.slowness * (1.0 if idle else 1.0 + RESERVE)
 
 
 def _of_view(one: RequestView, view: View, slower: float) -> _Run:

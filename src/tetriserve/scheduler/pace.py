@@ -47,6 +47,13 @@ class Pace:
             return 1.0
         return max([self._slow.get(device, 1.0) for device in devices])
 
+    @property
+    def mean(self) -> float:
+        """By how much work is expected to take longer on the mean device."""
+        if not self._slow:
+            return 1.0
+        return sum(self._slow.get(device, 1.0) for device in range(len(self._means))) / len(self._means)
+
     def forget(self, devices: Iterable[int]) -> None:
         """Other workers are there now."""
         for device in devices:

@@ -91,11 +91,13 @@ class Scheduler:
                 done = self._lose(event, now_s)
             case WorkersLost(devices):
                 self._timeline.lose(devices)
-                done = self._plan_anew()
+                self._plan_anew()
+                done = []
             case WorkersBack(devices):
                 self._timeline.restore(devices, now_s)
                 self._pace.forget(devices)
-                done = self._plan_anew()
+                self._plan_anew()
+                done = []
         ask = self._ask_for_tick(self._next_look_s(now_s))
         return (*done, *ask) if done else ask
 
@@ -179,10 +181,9 @@ class Scheduler:
         else:
             self._pending.wait(tracked)
 
-    def _plan_anew(self) -> list[Command]:
+    def _plan_anew(self) -> None:
         """There are other devices than before: what the policy remembers is worth nothing."""
         self._memory = self._wish_s = None
-        return []
 
     def _cancel(self, request_id: str, now_s: float) -> list[Command]:
         """Nothing further is planned for it; what has not started is void; it ends with its running chunk."""
@@ -244,7 +245,8 @@ class Scheduler:
         self._pending.look(now_s)
         timeline, ahead_s = self._timeline, self._config.ahead_s
         free_s, is_open = timeline.free_s(now_s), timeline.open_devices()
-        return View(now_s, ahead_s, self._pending, free_s, is_open, self._cost, self._num_devices)
+        world = now_s, ahead_s, self._pending, free_s, is_open, self._cost, self._num_devices
+        return View(*world, self._pace.mean)
 
     def _commit(self, assignment: Assignment, now_s: float, chunks: list[Chunk]) -> None:
         """Add encodings, the steps, and decodings; of these, all but the steps run on the first device."""

@@ -72,7 +72,8 @@ class View(NamedTuple):
     """The state of the world at `now_s`.
 
     `free_s[d]` is when device d is predicted to have ended all that is committed to it (never before now); infinity if
-    it is lost. `open[d]` is false while a chunk is already queued behind the running one.
+    it is lost. `open[d]` is false while a chunk is already queued behind the running one. `slowness` is how
+    many times the profile's times work takes on the mean device now.
     """
 
     now_s: float
@@ -82,6 +83,7 @@ class View(NamedTuple):
     open: tuple[bool, ...]
     cost: CostModel
     num_devices: int
+    slowness: float = 1.0
 
     @property
     def requests(self) -> tuple[RequestView, ...]:
