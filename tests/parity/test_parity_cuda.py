@@ -7,6 +7,7 @@ import pytest
 from parity.fixtures import GetCheckpoint
 from parity.harness import Block, Engine
 from parity.reference import Reference, assert_same, pixels
+from tetriserve.core.events import ChunkDone
 from tetriserve.engine.devices import count_gpus
 
 pytestmark = pytest.mark.skipif(count_gpus() < 2, reason="needs two GPUs")
@@ -33,7 +34,8 @@ def _check_batch(engine: Engine, block: Block, reference: Reference) -> None:
     pair = [engine.request(seed=seed, prompt=prompt) for seed, prompt in ((1, "a red cat"), (2, "the blue sea"))]
     works = [engine.encode(request) for request in pair]
     works.append(engine.denoise_batch(pair, block, 0, 4))
-    engine.run([*works, *(engine.decode(request) for request in pair)])
+    events = engine.run([*works, *(engine.decode(request) for request in pair)])
+    assert all(isinstance(event, ChunkDone) for event in events), events
     for request in pair:
         assert_same(engine.take(request), reference.image(engine.model_dir, request))
 

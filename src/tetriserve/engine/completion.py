@@ -13,7 +13,10 @@ from tetriserve.models.adapter import RequestState
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """Steps that a device has been given. `wait` may be called on another thread than the one that launched them."""
+    """Steps that a device has been given. `wait` may be called on another thread than the one that launched them.
+
+    `finite` and `previews` are on their way to the host; they are there when `seconds` returns.
+    """
 
     chunk_id: int
     request_ids: tuple[str, ...]

@@ -136,15 +136,16 @@ class Runner:
         before = [state.latents for state in states]
         self._denoiser.run(states, command.first_steps, command.num_steps, group)
         steps = tuple(range(first, first + command.num_steps) for first in command.first_steps)
-        seconds = watch.stop()
         is_first = group.rank == 0
+        finite = finite_flags(states)
+        previews = self._previews(states, before, steps) if is_first else ()
         return Launched(
             command.chunk_id,
             command.request_ids,
-            finite_flags(states),
+            finite,
             steps,
-            seconds,
-            self._previews(states, before, steps) if is_first else (),
+            watch.stop(),  # after all that is read on the host once it has stopped
+            previews,
             Kept(states, self._copies) if is_first else None,
         )
 
