@@ -5,9 +5,9 @@ import os
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tetriserve.models import fused, kernels
+from tetriserve.models import fused, group_norm, group_norm_kernel, kernels
 from tetriserve.models.fused import Modulation, QKNorms, Rotary, Streams
 from tetriserve.models.ulysses import split_sizes
 
@@ -85,6 +85,20 @@ def push_tokens() -> None:
         assert not buffer[:, :, :first_head].any()
 
 
+def group_norm_silu() -> None:
+    """Images of few pixels and of many, whose last blocks and parts are not full."""
+    group_norm_kernel.LARGEST_NUM_PARTS = 8
+    for batch, channels, height, width in ((1, 64, 5, 7), (2, 512, 3, 11), (1, 96, 40, 45)):
+        norm = nn.GroupNorm(32, channels, eps=1e-6)
+        nn.init.normal_(norm.weight, generator=GENERATOR)
+        nn.init.normal_(norm.bias, generator=GENERATOR)
+        x = 3 * random(batch, channels, height, width) + 1
+        with torch.no_grad():
+            ours = group_norm_kernel.group_norm_silu(x, norm.weight, norm.bias, 32, norm.eps)
+            close(ours, group_norm.group_norm_silu(x, norm))
+        assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
 if __name__ == "__main__":
     residual_norm_modulate()
     norm_and_rotate()
@@ -92,3 +106,4 @@ if __name__ == "__main__":
     push_heads(1)
     push_heads(2)
     push_tokens()
+    group_norm_silu()

@@ -10,6 +10,7 @@ from models.peak_bytes import PeakBytes
 from parity.checkpoint import make_vae
 from parity.fixtures import EMBEDDED
 from tetriserve.models import vae as module
+from tetriserve.models.group_norm import GroupNormSiLU, fuse_decoder
 from tetriserve.models.vae import decode_image
 
 
@@ -44,6 +45,17 @@ def test_tiles_blend_into_the_image_that_is_decoded_at_once(monkeypatch: pytest.
     assert 0 < difference.mean() < 0.1 * whole.std()
     assert difference.max() < 2 * whole.std()
     assert not vae.use_tiling
+
+
+@torch.inference_mode()
+def test_a_decoder_with_fused_norms_makes_the_same_image() -> None:
+    """On a CPU, where the norms are torch's own: whether each has its SiLU. GPUs: parity/test_parity_cuda.py."""
+    vae = AutoencoderKL.from_pretrained(EMBEDDED / "vae").eval()
+    latents = smooth_latents(16, 16, 24)
+    before = vae.decode(latents).sample
+    fuse_decoder(vae)
+    assert sum(isinstance(module, GroupNormSiLU) for module in vae.decoder.modules()) > 10
+    assert (vae.decode(latents).sample - before).abs().max() < 1e-4
 
 
 @torch.inference_mode()

@@ -21,6 +21,7 @@ class Reference:
 
     def __init__(self, device: str = "cpu") -> None:
         torch.set_num_threads(1)  # more would fight with the workers for the cores
+        torch.backends.cudnn.allow_tf32 = False
         self._device = device
         self._pipelines: dict[Path, DiffusionPipeline] = {}
         self._images: dict[tuple[Path, Request], np.ndarray] = {}

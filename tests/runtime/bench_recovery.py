@@ -3,7 +3,7 @@
 Floor: the death is read from a pipe at once; a survivor then encodes a prompt again and takes a chunk of steps. Goal:
 99 of 100 times at most 3 s on a CPU with the embedded model and one survivor. Contract: the last line is JSON, seconds.
 
-    python tests/runtime/bench_recovery.py [kills]
+    python tests/runtime/bench_recovery.py [kills] [devices]
 """
 
 import asyncio
@@ -38,8 +38,8 @@ async def client(service: Service, name: int, count: dict[str, int]) -> None:
             count["failed"] += 1
 
 
-async def main(num_kills: int) -> None:
-    config, source, count = ServingConfig(devices="cpu:2"), random.Random(1), {"images": 0, "failed": 0}
+async def main(num_kills: int, devices: str) -> None:
+    config, source, count = ServingConfig(devices=devices), random.Random(1), {"images": 0, "failed": 0}
     last_done_s, gaps_s = 0.0, []
 
     def listen(event: Event) -> None:
@@ -75,4 +75,5 @@ async def main(num_kills: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 30))
+    num_kills, devices = [*sys.argv[1:], *("30", "cpu:2")[len(sys.argv) - 1 :]]
+    asyncio.run(main(int(num_kills), devices))

@@ -90,6 +90,10 @@ class Runner:
                 self._denoiser.forget(command.request_id)
         return None
 
+    def rehearse(self, request: Request) -> None:
+        """Encode and decode for nothing."""
+        self._decoded(self._model.encode(request))
+
     def capture(self, request: Request, batch: int, block: tuple[int, ...]) -> None:
         """Make ready the step of `batch` such requests on a block; all its ranks call this together."""
         states = [self._model.blank(request) for _ in range(batch)]

@@ -107,6 +107,7 @@ def _start(setup: Setup, connection: Connection, inbox: Inbox) -> "Worker | None
         groups = Groups(setup.rank, device, partial(exchange_room, model, cells))
         runner = Runner(model, device, groups, inbox.cancelled, tiled=memory.tiled)
         worker = Worker(runner, inbox, connection, device, cells)
+        worker.rehearse()
         worker.capture([(setup.rank,)])
     except ConfigurationError as error:
         _tell(connection, StartFailed(str(error), is_configuration=True))
@@ -128,6 +129,7 @@ def _configure(device: torch.device, num_threads: int, dtype: str) -> None:
     """Raises ConfigurationError if the device lacks the number format."""
     quiet_libraries()
     torch.set_num_threads(num_threads)
+    torch.backends.cudnn.allow_tf32 = dtype != "float32"  # who asks for 32 bits gets them
     if device.type == "cuda":
         torch.cuda.set_device(device)
         found, needed = torch.cuda.get_device_capability(device), LEAST_CAPABILITY.get(dtype, (0, 0))
@@ -172,6 +174,14 @@ class Worker:
                 return
             if report is not None:
                 self._reports.put(report)
+
+    def rehearse(self) -> None:
+        """Encode and decode once for every size: no request pays for what is made at the first time. On GPUs only."""
+        if self._device.type != "cuda":
+            return
+        for request in dict.fromkeys(request for request, _ in self._cells):
+            _tell(self._connection, Progress(f"warming up for {request.size}"))
+            self._runner.rehearse(request)
 
     def capture(self, blocks: Sequence[tuple[int, ...]]) -> None:
         """Record the steps of all cells on some blocks, in one order on all ranks; on GPUs only."""

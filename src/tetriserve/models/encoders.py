@@ -11,9 +11,12 @@ from typing import Any
 import torch
 
 from tetriserve.models.config import EncoderPlace
+from tetriserve.models.encoder_graphs import GraphedForward
 from tetriserve.models.weights import replace_tensors, tensors_of
 
 HOST = torch.device("cpu")
+FIXED_LENGTH = frozenset({"CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel"})
+"""Encoders whose pipelines pad or cut every prompt to one length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,10 @@ class TextEncoders:
         modules = [part for name, part in named if name.startswith("text_encoder") and part is not None]
         if place == "offload" and device.type == "cuda":
             replace_tensors(modules, lambda x: x.pin_memory())
+        if place == "resident" and device.type == "cuda":
+            for module in modules:
+                if type(module).__name__ in FIXED_LENGTH:
+                    module.forward = GraphedForward(module.forward)
         return cls(modules, place, device)
 
     @contextmanager

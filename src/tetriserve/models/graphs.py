@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from tetriserve.models.program import StepInputs, StepProgram
 
-WARM_UP_STEPS = 2
+WARM_UP_RUNS = 2
 """Libraries set themselves up and kernels are compiled in the first; a graph must not hold that."""
+
+Recorded = TypeVar("Recorded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +49,22 @@ class StepGraphs:
     def capture(self, key: Hashable, program: StepProgram, like: StepInputs) -> None:
         """Record a step for inputs that look `like` these."""
         inputs = like.copied()
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP_STEPS):
-                program.step(inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        # Other threads (the watchdog of the process groups) may call CUDA meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            latents = program.step(inputs)
+        graph, latents = record(lambda: program.step(inputs), self._pool)
         self._pool = self._pool or graph.pool()
         self._captured[key] = _Captured(graph, inputs, latents)
+
+
+def record(run: Callable[[], Recorded], pool: Any = None) -> tuple[torch.cuda.CUDAGraph, Recorded]:
+    """What `run` does on the device, and what it returned, which every replay overwrites."""
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP_RUNS):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    # Other threads (the watchdog of the process groups) may call CUDA meanwhile.
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        result = run()
+    return graph, result

@@ -24,7 +24,7 @@ from tetriserve.models.preview import LatentColours
 from tetriserve.models.program import Prepared, Shape, StepProgram
 from tetriserve.models.prompt import cut_warning
 from tetriserve.models.ulysses import SequenceGroup
-from tetriserve.models.vae import decode_image
+from tetriserve.models.vae import decode_image, make_ready
 
 PATCH = 2
 """A token is a patch of 2 x 2 latent pixels."""
@@ -42,6 +42,7 @@ class PatchAdapter(ABC):
         self._dtype: torch.dtype = pipeline.transformer.dtype
         self._config = pipeline.transformer.config
         self._colours = LatentColours.fit(pipeline.vae, self._device)
+        make_ready(pipeline.vae, self._device)
         self._network = self._pack(pipeline.transformer, packing)
 
     # --- of each model ------------------------------------------------------------------------------------------------

@@ -9,11 +9,18 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from tetriserve.core.errors import RequestFailedError
+from tetriserve.models.group_norm import fuse_decoder
 
 TILE_PX = 512
 """A side of the tiles that large images are made of where memory is short."""
 STRIDE_PX = 384
 """From one tile to the next: over the rest they are blended."""
+
+
+def make_ready(vae: Any, device: torch.device) -> None:
+    """Once, before anything is decoded."""
+    if device.type == "cuda" and is_for_images(vae):
+        fuse_decoder(vae)
 
 
 def decode_image(vae: Any, latents: Tensor, *, tiled: bool = False) -> Tensor:
