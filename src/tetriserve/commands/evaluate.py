@@ -4,10 +4,10 @@ import argparse
 import sys
 
 from tetriserve.core.errors import ConfigurationError
-from tetriserve.evaluate.budget import Budget
-from tetriserve.evaluate.results import Results
-from tetriserve.evaluate.run import groups_of, run_study
-from tetriserve.evaluate.study import study_named
+from tetriserve.evaluation.budget import Budget
+from tetriserve.evaluation.results import Results
+from tetriserve.evaluation.run import groups_of, run_study
+from tetriserve.evaluation.study import study_named
 
 
 def run(args: argparse.Namespace) -> None:

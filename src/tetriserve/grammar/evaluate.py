@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tetriserve.evaluate.study import STUDIES
+from tetriserve.evaluation.study import STUDIES
 from tetriserve.grammar.parser import Commands, Parser
 
 

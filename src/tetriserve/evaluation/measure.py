@@ -9,8 +9,8 @@ from tetriserve.bench.client import send_all
 from tetriserve.bench.reply import Reply
 from tetriserve.bench.result import run_row
 from tetriserve.bench.target import Target
-from tetriserve.evaluate.board import BoardWatch, server_id
-from tetriserve.evaluate.decisions import decision_counts, decision_ms
+from tetriserve.evaluation.board import BoardWatch, server_id
+from tetriserve.evaluation.decisions import decision_counts, decision_ms
 from tetriserve.workload.trace import TraceEntry
 
 BODY: Mapping[str, Any] = {"output_format": "jpeg"}

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 
 from tetriserve.core.errors import EngineError
 from tetriserve.cost.profile import Profile
-from tetriserve.evaluate.program import Running, running
-from tetriserve.evaluate.results import Results
-from tetriserve.evaluate.study import EMBEDDED, Study, peer_of
+from tetriserve.evaluation.program import Running, running
+from tetriserve.evaluation.results import Results
+from tetriserve.evaluation.study import EMBEDDED, Study, peer_of
 from tetriserve.runtime.config import EMBEDDED_MODEL_DIR
 
 MEASURE_S = 120.0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from tetriserve.core.size import Size
-from tetriserve.evaluate.deadlines import Rule
+from tetriserve.evaluation.deadlines import Rule
 
 PAPER_SIZES = (Size(256, 256), Size(512, 512), Size(1024, 1024), Size(2048, 2048))
 EMBEDDED = "embedded"

@@ -14,12 +14,12 @@ from tetriserve.bench.reply import Reply
 from tetriserve.bench.target import Target, meet
 from tetriserve.core.errors import EngineError
 from tetriserve.cost.model import CostModel
-from tetriserve.evaluate.images import difference
-from tetriserve.evaluate.program import Running
-from tetriserve.evaluate.servers import Wanted, serving
-from tetriserve.evaluate.study import Cell, Equality, Study
-from tetriserve.evaluate.task import Group, Site
-from tetriserve.evaluate.workload import from_zero, make_trace
+from tetriserve.evaluation.images import difference
+from tetriserve.evaluation.program import Running
+from tetriserve.evaluation.servers import Wanted, serving
+from tetriserve.evaluation.study import Cell, Equality, Study
+from tetriserve.evaluation.task import Group, Site
+from tetriserve.evaluation.workload import from_zero, make_trace
 from tetriserve.workload.trace import TraceEntry
 
 PEER = "diffusers-sp1"

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 from tetriserve.bench.target import Target
 from tetriserve.cost.model import CostModel
 from tetriserve.cost.profile import Profile
-from tetriserve.evaluate.budget import Budget
-from tetriserve.evaluate.program import Running
-from tetriserve.evaluate.results import Results
-from tetriserve.evaluate.servers import Wanted
-from tetriserve.evaluate.study import Study
+from tetriserve.evaluation.budget import Budget
+from tetriserve.evaluation.program import Running
+from tetriserve.evaluation.results import Results
+from tetriserve.evaluation.servers import Wanted
+from tetriserve.evaluation.study import Study
 
 
 @dataclass(frozen=True, slots=True)

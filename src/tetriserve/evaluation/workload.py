@@ -6,8 +6,8 @@ from dataclasses import replace
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
-from tetriserve.evaluate.deadlines import RULES
-from tetriserve.evaluate.study import Cell, Study
+from tetriserve.evaluation.deadlines import RULES
+from tetriserve.evaluation.study import Cell, Study
 from tetriserve.workload.generate import WorkloadConfig, generate
 from tetriserve.workload.mixes import Mix, parse_mix
 from tetriserve.workload.trace import TraceEntry

@@ -1,15 +1,15 @@
-"""A small study on two CPU workers: served, simulated, compared with diffusers, resumed, and what fails written down."""
+"""A small study on two CPU workers: served, simulated, compared with diffusers, resumed; failures are written down."""
 
 from pathlib import Path
 
 import pytest
 
 from tetriserve.core.size import Size
-from tetriserve.evaluate.budget import Budget
-from tetriserve.evaluate.machine import machine_name
-from tetriserve.evaluate.results import DONE, FAILED, Results
-from tetriserve.evaluate.run import run_study
-from tetriserve.evaluate.study import Equality, Run, Study
+from tetriserve.evaluation.budget import Budget
+from tetriserve.evaluation.machine import machine_name
+from tetriserve.evaluation.results import DONE, FAILED, Results
+from tetriserve.evaluation.run import run_study
+from tetriserve.evaluation.study import Equality, Run, Study
 
 SIZES = (Size(64, 64), Size(128, 128))
 NUM_REQUESTS, NUM_STEPS, NUM_IMAGES = 5, 3, 3
@@ -63,7 +63,7 @@ def test_a_cell_holds_what_was_served_and_what_was_foreseen(results: Results, ce
         assert request["error"] is None
         assert request["degrees"] == [1] * NUM_STEPS or request["degrees"] == [2] * NUM_STEPS
         assert 0 < request["engine_latency_s"] <= request["latency_s"]
-    steps = {id_: 0 for id_ in found["simulated"]["latency_s"]}
+    steps = dict.fromkeys(found["simulated"]["latency_s"], 0)
     for chunk in found["chunks"]:
         assert chunk["started_s"] >= 0
         steps[chunk["request_ids"][0]] += chunk["num_steps"]

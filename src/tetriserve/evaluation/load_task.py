@@ -8,13 +8,13 @@ from typing import Any
 from tetriserve.bench.client import warm_up
 from tetriserve.bench.target import Target
 from tetriserve.cost.model import CostModel
-from tetriserve.evaluate.measure import BODY, measure, measure_peer
-from tetriserve.evaluate.program import Running
-from tetriserve.evaluate.servers import Wanted
-from tetriserve.evaluate.simulated import simulate_cell
-from tetriserve.evaluate.study import Cell, Study, cells_of
-from tetriserve.evaluate.task import Group, Site
-from tetriserve.evaluate.workload import capacity_per_min, make_trace, rate_per_min
+from tetriserve.evaluation.measure import BODY, measure, measure_peer
+from tetriserve.evaluation.program import Running
+from tetriserve.evaluation.servers import Wanted
+from tetriserve.evaluation.simulated import simulate_cell
+from tetriserve.evaluation.study import Cell, Study, cells_of
+from tetriserve.evaluation.task import Group, Site
+from tetriserve.evaluation.workload import capacity_per_min, make_trace, rate_per_min
 from tetriserve.workload.mixes import parse_mix
 from tetriserve.workload.trace import TraceEntry
 

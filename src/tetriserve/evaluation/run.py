@@ -15,15 +15,15 @@ from typing import Any
 from tetriserve.bench.target import Target, meet
 from tetriserve.core.errors import EngineError
 from tetriserve.engine.devices import resolve_devices
-from tetriserve.evaluate.budget import Budget
-from tetriserve.evaluate.equality import equality_groups
-from tetriserve.evaluate.load_task import load_groups
-from tetriserve.evaluate.machine import machine_name, provenance
-from tetriserve.evaluate.program import Running
-from tetriserve.evaluate.results import DONE, FAILED, Results
-from tetriserve.evaluate.servers import Wanted, serving
-from tetriserve.evaluate.study import Study
-from tetriserve.evaluate.task import Group, Site, Task
+from tetriserve.evaluation.budget import Budget
+from tetriserve.evaluation.equality import equality_groups
+from tetriserve.evaluation.load_task import load_groups
+from tetriserve.evaluation.machine import machine_name, provenance
+from tetriserve.evaluation.program import Running
+from tetriserve.evaluation.results import DONE, FAILED, Results
+from tetriserve.evaluation.servers import Wanted, serving
+from tetriserve.evaluation.study import Study
+from tetriserve.evaluation.task import Group, Site, Task
 
 Say = Callable[[str], None]
 MAX_ERROR_CHARS = 3000
