@@ -5,6 +5,7 @@ import sys
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.evaluation.budget import Budget
+from tetriserve.evaluation.report.page import write_page
 from tetriserve.evaluation.results import Results
 from tetriserve.evaluation.run import groups_of, run_study
 from tetriserve.evaluation.study import study_named
@@ -17,6 +18,8 @@ def run(args: argparse.Namespace) -> None:
             _run(args)
         case "list":
             _list(args)
+        case "report":
+            write_page(args.results, args.out)
 
 
 def _run(args: argparse.Namespace) -> None:
