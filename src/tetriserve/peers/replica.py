@@ -1,11 +1,12 @@
 """A replica as its server sees it: processes that make one image at a time."""
 
-import multiprocessing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
 from tetriserve.core.errors import EngineError
+from tetriserve.engine.entry import PRELOAD_MODULE
 from tetriserve.peers.job import Failed, Job, Made, ReplicaPlan
 from tetriserve.peers.worker import work
 
@@ -23,8 +24,9 @@ class Replica:
     @classmethod
     def start(cls, plan: ReplicaPlan) -> "Replica":
         """Start the processes; `wait` for them."""
-        context = multiprocessing.get_context("spawn")
-        processes, connections = [], []
+        context = _context(plan)
+        processes: list[BaseProcess] = []
+        connections: list[Connection] = []
         for rank in range(plan.degree):
             ours, theirs = context.Pipe()
             process = context.Process(target=work, args=(theirs, plan, rank), daemon=True)
@@ -71,3 +73,12 @@ class Replica:
             except (EOFError, OSError) as error:
                 raise EngineError("a worker ended; its output tells why") from error
         return answers
+
+
+def _context(plan: ReplicaPlan) -> SpawnContext | ForkServerContext:
+    """As of our own workers: CPU processes share one import of the libraries; on GPUs no fork may follow it."""
+    if plan.devices[0] != "cpu":
+        return SpawnContext()
+    context = ForkServerContext()
+    context.set_forkserver_preload([PRELOAD_MODULE])
+    return context

@@ -86,9 +86,10 @@ def verdict(found: list[Pair]) -> str:
     num_within = sum(pair.noisy[0] - 1e-9 <= pair.client.total.sar <= pair.noisy[1] + 1e-9 for pair in found)
     return (
         f"Served minus simulated, shares on time are {100 * signed:+.1f} points apart in the mean, "
-        f"{100 * statistics.fmean(sar):.1f} without their signs, {100 * max(sar):.1f} at most; {num_near} of {len(sar)} "
-        f"by no more than {100 * SAR_GOAL:.0f}. {num_within} lie within what {NOISE_SEEDS} simulations span whose step "
-        f"times vary by {percent(NOISE_CV)}: under load, trifles change a schedule. Mean latencies differ by "
+        f"{100 * statistics.fmean(sar):.1f} without their signs, {100 * max(sar):.1f} at most; {num_near} of "
+        f"{len(sar)} by no more than {100 * SAR_GOAL:.0f}. {num_within} lie within what {NOISE_SEEDS} "
+        f"simulations span whose step times vary by {percent(NOISE_CV)}: under load, trifles change a schedule. Mean "
+        "latencies differ by "
         f"{percent(statistics.fmean(latency), 1)} in the mean (wanted: {percent(LATENCY_GOAL)}), "
         f"{percent(max(latency), 1)} at most.\n"
     )
