@@ -7,6 +7,7 @@ import sys
 
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError, TetriServeError
 from tetriserve.grammar.bench import add_bench_command
+from tetriserve.grammar.evaluate import add_evaluate_command
 from tetriserve.grammar.laboratory import add_laboratory_commands
 from tetriserve.grammar.parser import Parser, fail
 from tetriserve.grammar.serving import add_serving_commands
@@ -52,4 +53,5 @@ def build_parser() -> Parser:
     add_serving_commands(commands)
     add_bench_command(commands)
     add_laboratory_commands(commands)
+    add_evaluate_command(commands)
     return parser

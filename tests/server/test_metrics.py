@@ -25,6 +25,7 @@ def test_every_ended_request_is_counted_with_what_it_cost(server: RunningServer)
     requests, steps, gpu_seconds = (after[name] - before.get(name, 0.0) for name in NAMES)
     assert (requests, steps) == (2, 5)
     assert gpu_seconds > 0
+    assert after["tetriserve_decision_seconds_count"] > before.get("tetriserve_decision_seconds_count", 0.0)
     assert after["met"] - before.get("met", 0.0) == 1
     assert after["late"] - before.get("late", 0.0) == 1
     assert after["tetriserve_requests_in_flight"] == 0

@@ -55,6 +55,21 @@ def load_model(
         raise ConfigurationError(f"the model in {str(directory)!r} can't be loaded: {error}") from error
 
 
+def assemble(directory: Path, card: ModelCard, load_module: Callable[[Component], Any]) -> Any:
+    """The diffusers pipeline of a directory; `load_module` gives the parts that have weights."""
+    parts: dict[str, Any] = {}
+    for component in read_components(directory):
+        if component.library is None:
+            parts[component.name] = None
+        elif component.is_module:
+            parts[component.name] = load_module(component)
+        elif component.is_tokenizer and card.weights == "random":
+            parts[component.name] = random_tokenizer(component, directory)
+        else:
+            parts[component.name] = without_weights(component, directory)
+    return getattr(diffusers, card.pipeline)(**parts)
+
+
 def quiet_libraries() -> None:
     """Leave of what diffusers and transformers log only the errors, and no progress bars, in this process."""
     for library in (diffusers, transformers):
@@ -71,20 +86,12 @@ def _load_pipeline(
     report: Report,
     loading: LoadingConfig,
 ) -> ModelAdapter:
-    is_random = card.weights == "random"
-    parts: dict[str, Any] = {}
-    for component in read_components(directory):
-        if component.library is None:
-            parts[component.name] = None
-        elif component.is_module:
-            report(f"loading {component.name}")
-            load = _way_to_load(component, loading, is_random=is_random)
-            parts[component.name] = load(component, directory, _home_of(component, card, packing, loading), dtype)
-        elif component.is_tokenizer and is_random:
-            parts[component.name] = random_tokenizer(component, directory)
-        else:
-            parts[component.name] = without_weights(component, directory)
-    pipeline = getattr(diffusers, card.pipeline)(**parts)
+    def load(component: Component) -> Any:
+        report(f"loading {component.name}")
+        load_weights = _way_to_load(component, loading, is_random=card.weights == "random")
+        return load_weights(component, directory, _home_of(component, card, packing, loading), dtype)
+
+    pipeline = assemble(directory, card, load)
     return _ADAPTERS[card.pipeline](
         pipeline, card, packing, TextEncoders.of(pipeline, loading.encoders, packing.device)
     )
@@ -102,6 +109,21 @@ def _way_to_load(component: Component, loading: LoadingConfig, *, is_random: boo
     if component.name == "transformer" and loading.transformer is not None:
         return partial(from_single_file, Path(loading.transformer))
     return at_random if is_random else from_files
+
+
+def load_diffusers(
+    directory: Path, device: torch.device, dtype: torch.dtype, transformer: Any = None
+) -> tuple[Any, ModelCard]:
+    """The pipeline as diffusers itself runs it, and its card; with another `transformer` if one is given."""
+    card = read_card(directory)
+    load_weights = at_random if card.weights == "random" else from_files
+
+    def load(component: Component) -> Any:
+        if component.name == "transformer" and transformer is not None:
+            return transformer
+        return load_weights(component, directory, device, dtype)
+
+    return assemble(directory, card, load), card
 
 
 _ADAPTERS: Mapping[str, Callable[[Any, ModelCard, Packing, TextEncoders], ModelAdapter]] = {

@@ -17,3 +17,6 @@ class Observer:
 
     def ended(self, outcome: Outcome) -> None:
         """A request ended."""
+
+    def decided(self, seconds: float) -> None:
+        """The scheduler has looked at who waits for what, and that took so long."""

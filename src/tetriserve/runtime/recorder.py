@@ -109,6 +109,10 @@ class Recorder:
                     self._complete(outcome)
         self._forget(now_s - KEEP_S)
 
+    def decided(self, seconds: float) -> None:
+        """A Tick was answered, and that took so long."""
+        self._tell(lambda observer: observer.decided(seconds))
+
     def fail(self, now_s: float) -> None:
         """Nothing goes on any more: what runs is lost, nobody waits. The scheduler is not asked again."""
         for chunk, begin_s in self._flying.values():

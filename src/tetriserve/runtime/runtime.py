@@ -133,6 +133,8 @@ class Runtime:
         try:
             now_s = self.now_s()
             commands = self.scheduler.on(event, now_s)
+            if isinstance(event, Tick):
+                self.recorder.decided(self.now_s() - now_s)
             self.recorder.observe(event, commands, now_s)
             for command in commands:
                 self._do(command)

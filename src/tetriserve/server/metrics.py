@@ -21,6 +21,9 @@ from tetriserve.server.errors import RejectedError
 
 SECONDS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0)
 SLACK_SECONDS = (-30.0, -10.0, -3.0, -1.0, -0.3, -0.1, 0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+DECISION_SECONDS = tuple(
+    ms / 1e3 for ms in (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
+)
 RATIOS = (0.5, 0.8, 0.9, 0.95, 0.98, 1.0, 1.02, 1.05, 1.1, 1.25, 1.5, 2.0, 4.0)
 
 
@@ -33,6 +36,9 @@ class ServerMetrics(Observer):
         self._devices = DeviceMetrics(self.registry, context.service.cost)
         self._rejections = Counter(
             "tetriserve_rejections", "Calls that were not let in", ["code"], registry=self.registry
+        )
+        self._decisions = Histogram(
+            "tetriserve_decision_seconds", "Planning", buckets=DECISION_SECONDS, registry=self.registry
         )
         runtime = context.service.runtime
         gauges = {
@@ -58,6 +64,10 @@ class ServerMetrics(Observer):
         """Count what became of a request."""
         del self._devices.sizes[outcome.request.request_id]
         self._requests.count(outcome)
+
+    def decided(self, seconds: float) -> None:
+        """Count what planning took."""
+        self._decisions.observe(seconds)
 
     def _rejected(self, error: RejectedError) -> None:
         self._rejections.labels(error.code).inc()

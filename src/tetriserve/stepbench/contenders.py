@@ -84,13 +84,18 @@ class Diffusers:
             parallel: Any = ContextParallelConfig(ulysses_degree=degree)
             transformer.enable_parallelism(config=parallel)
         if compiled:
-            torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
-            transformer.compile_repeated_blocks(fullgraph=True)
+            compile_blocks(transformer)
 
     def step(self, cell: StepCell) -> Callable[[], object]:
         """One forward pass."""
         inputs = _inputs(cell, self._device)
         return lambda: self._transformer(**inputs)
+
+
+def compile_blocks(transformer: Any) -> None:
+    """As diffusers recommends it: same speed as the whole compiled, at a fraction of the time."""
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+    transformer.compile_repeated_blocks(fullgraph=True)
 
 
 def xdit(device: torch.device, degree: int) -> Any:

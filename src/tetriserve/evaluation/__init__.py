@@ -1,0 +1,1 @@
+"""The paper's experiment, for real: servers under load, beside their simulations and beside what others would do."""
