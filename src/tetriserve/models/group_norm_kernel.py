@@ -45,18 +45,18 @@ def _sum_channels(
     """Sum and sum of squares of each channel over the pixels of one part."""
     part, image = tl.program_id(0), tl.program_id(1).to(tl.int64)
     columns = tl.arange(0, block)
-    total = tl.zeros((block,), tl.float32)
-    squares = tl.zeros((block,), tl.float32)
+    total = tl.zeros((rows, block), tl.float32)
+    squares = tl.zeros((rows, block), tl.float32)
     for index in range(part * blocks_a_part, (part + 1) * blocks_a_part):
         row = index * rows + tl.arange(0, rows)
         inside = (row < pixels)[:, None] & (columns < channels)[None, :]
         place = (image * pixels + row)[:, None] * channels + columns[None, :]
         x = tl.load(x_ptr + place, inside, other=0.0).to(tl.float32)
-        total += tl.sum(x, 0)
-        squares += tl.sum(x * x, 0)
+        total += x
+        squares += x * x
     out = parts_ptr + (image * tl.num_programs(0) + part) * 2 * channels + columns
-    tl.store(out, total, columns < channels)
-    tl.store(out + channels, squares, columns < channels)
+    tl.store(out, tl.sum(total, 0), columns < channels)
+    tl.store(out + channels, tl.sum(squares, 0), columns < channels)
 
 
 @triton.jit
