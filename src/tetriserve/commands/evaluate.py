@@ -30,7 +30,8 @@ def _run(args: argparse.Namespace) -> None:
     def say(text: str) -> None:
         print(f"[{budget.used_s:4.0f} s] {text}", flush=True)  # noqa: T201  (a log of hours, read from afar)
 
-    num_left = run_study(study_named(args.study), args.results, budget, _patterns(args), say)
+    study, about = study_named(args.study), {"commit": args.commit} if args.commit else {}
+    num_left = run_study(study, args.results, budget, _patterns(args), say, about)
     say(f"{num_left} left to do" if num_left else "all done")
 
 
