@@ -1,12 +1,15 @@
 import re
+from pathlib import Path
 
 import pytest
 
+from tetriserve.cli import main
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
 from tetriserve.cost.packaged import load_profile
 from tetriserve.evaluation.deadlines import like_the_paper
+from tetriserve.evaluation.results import DONE, FAILED, Results
 from tetriserve.evaluation.run import groups_of
 from tetriserve.evaluation.study import PAPER_SIZES, STUDIES, Study, cells_of, looks_at_deadlines, peer_of, study_named
 from tetriserve.evaluation.workload import capacity_per_min, make_trace, rate_per_min
@@ -60,3 +63,14 @@ def test_contenders_get_the_same_requests_and_deadlines_stretch(plain_study: Stu
     assert [entry.arrival_s for entry in first] == [entry.arrival_s for entry in stretched]
     assert [2 * entry.slo_s for entry in first] == pytest.approx([entry.slo_s for entry in stretched])
     assert first[0].arrival_s == 0
+
+
+def test_list_shows_every_task_and_its_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = study_named("rehearsal-cpu2")
+    done, failed = (cell.id for cell in cells_of(study)[:2])
+    for cell_id, status in ((done, DONE), (failed, FAILED)):
+        Results.of(tmp_path, study.name, "a machine").write(cell_id, {"status": status})
+    main(["evaluate", "list", "--study", study.name, "--results", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[:3]] == [["done", done], ["failed", failed], ["-", cells_of(study)[2].id]]
+    assert len(lines) == sum(len(group.tasks) for group in groups_of(study))

@@ -1,6 +1,7 @@
 """`tetriserve evaluate`."""
 
 import argparse
+import signal
 import sys
 
 from tetriserve.core.errors import ConfigurationError
@@ -26,11 +27,14 @@ def _run(args: argparse.Namespace) -> None:
     if args.minutes is not None and not args.minutes > 0:
         raise ConfigurationError(f"--minutes {args.minutes:g}: must be above 0")
     budget = Budget(args.minutes)
+    # Whoever ends this command ends its servers with it: they would go on to hold the GPUs.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
     def say(text: str) -> None:
         print(f"[{budget.used_s:4.0f} s] {text}", flush=True)  # noqa: T201  (a log of hours, read from afar)
 
-    num_left = run_study(study_named(args.study), args.results, budget, _patterns(args), say)
+    study, about = study_named(args.study), {"commit": args.commit} if args.commit else {}
+    num_left = run_study(study, args.results, budget, _patterns(args), say, about)
     say(f"{num_left} left to do" if num_left else "all done")
 
 

@@ -75,4 +75,4 @@ def _median_excess_s(steps: list[_Steps], *, moved: bool) -> float:
 
 def _utilization(chunks: list[Mapping[str, Any]], num_devices: int) -> float:
     busy_s = math.fsum(len(one["devices"]) * (one["finished_s"] - one["started_s"]) for one in chunks)
-    return busy_s / (num_devices * max(one["finished_s"] for one in chunks))
+    return busy_s / float(num_devices * max(one["finished_s"] for one in chunks))

@@ -6,10 +6,11 @@ Nothing that fails ends the run: it is written down, and tried again by the next
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tetriserve.bench.target import Target, meet
@@ -39,14 +40,23 @@ def groups_of(study: Study, patterns: Sequence[str] = ()) -> list[Group]:
     return [Group(wanted, same, tasks) for (wanted, same), tasks in merged.items()]
 
 
-def run_study(study: Study, root: Path, budget: Budget, patterns: Sequence[str], say: Say) -> int:
+def run_study(
+    study: Study,
+    root: Path,
+    budget: Budget,
+    patterns: Sequence[str],
+    say: Say,
+    known: Mapping[str, str] = MappingProxyType({}),
+) -> int:
     """Run what is not done yet and fits into the budget. Returns how many tasks are still to be done.
+
+    `known` goes before what can be found out about the machine and the program.
 
     Raises ConfigurationError if the devices are not there.
     """
     results = Results.of(root, study.name, machine_name(study.devices))
     site = Site(study, results, len(resolve_devices(study.devices)), budget)
-    about = {"study": study.name, "command": _command(), **provenance(study.devices)}
+    about = {"study": study.name, "command": _command(), **provenance(study.devices), **known}
     groups = groups_of(study, patterns)
     for group in _in_order(groups, results):
         _run_group(replace(site, study=group.study), group, about, say)

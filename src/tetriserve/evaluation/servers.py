@@ -43,23 +43,27 @@ class Wanted:
 def serving(study: Study, wanted: Wanted, results: Results, limit_s: float) -> Iterator[Running]:
     """The server, ready. One of ours with no profile yet measures it, and it is kept. Raises EngineError."""
     log = results.logs / f"{wanted.log_name[-100:]}.log"
-    limit_s = min(limit_s, START_FACTOR * study.start_s)
-    peer = peer_of(wanted.contender)
-    if peer is not None:
-        engine, degree = peer
-        options = ["--engine", engine, "--degree", str(degree), "--model", _directory(wanted.model)]
-        options += ["--devices", study.devices, "--dtype", wanted.dtype]
-        with running("tetriserve.peers", options, log, limit_s) as server:
+    patience_s = START_FACTOR * study.start_s
+    if peer_of(wanted.contender) is not None:
+        with running("tetriserve.peers", _peer_options(study, wanted), log, min(limit_s, patience_s)) as server:
             yield server
         return
-    with (
-        TemporaryDirectory() as cache,
-        running(
-            "tetriserve", _serve_options(study, wanted, results), log, limit_s + MEASURE_S, {"XDG_CACHE_HOME": cache}
-        ) as server,
-    ):
-        _keep_profile(wanted, results, Path(cache))
-        yield server
+    if results.profile(wanted.profile_name) is None:
+        patience_s += MEASURE_S
+    options = _serve_options(study, wanted, results)
+    with TemporaryDirectory() as cache:
+        environment = {"XDG_CACHE_HOME": cache}
+        with running("tetriserve", options, log, min(limit_s, patience_s), environment) as server:
+            _keep_profile(wanted, results, Path(cache))
+            yield server
+
+
+def _peer_options(study: Study, wanted: Wanted) -> list[str]:
+    peer = peer_of(wanted.contender)
+    assert peer is not None
+    engine, degree = peer
+    options = ["--engine", engine, "--degree", str(degree), "--model", _directory(wanted.model)]
+    return [*options, "--devices", study.devices, "--dtype", wanted.dtype]
 
 
 def _serve_options(study: Study, wanted: Wanted, results: Results) -> list[str]:

@@ -34,7 +34,7 @@ class Equality:
     num_steps: int = 20
     part: int = 50
     dtypes: tuple[str, ...] = ("bfloat16", "float32")
-    load: str = "70%"
+    load: str = "90%"
     policy: str = "default"
 
 

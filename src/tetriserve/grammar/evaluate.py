@@ -20,6 +20,7 @@ def add_evaluate_command(commands: "Commands[Parser]") -> None:
     )
     _add_study_options(run)
     run.add_argument("--minutes", type=float, metavar="M", help="begin nothing that would not end by then")
+    run.add_argument("--commit", metavar="HASH", help="what is measured, where git can't tell")
     _add_study_options(kinds.add_parser("list", help="show what is done, failed and missing"))
     report = kinds.add_parser("report", help="write tables and charts of what is there", description="Write a page.")
     report.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")

@@ -26,7 +26,7 @@ def attainment_by_size(grid: Grid, column: Column) -> str:
 
     def cell(name: str, size: str) -> str:
         reports = [grid.report(name, column, scale) for scale in grid.study.scales]
-        found = [one and one.by_size.get(size) for one in reports]
+        found = [None if one is None else one.by_size.get(size) for one in reports]
         return slashes([MISSING if one is None else share(one.sar) for one in found])
 
     rows = [[f"`{name}`", *(cell(name, size) for size in sizes)] for name in grid.contenders]
