@@ -17,7 +17,7 @@ from chaos.images import PATH, Picture
 from chaos.server import ChaosServer
 
 JOBS = "/v1/images/jobs"
-LIMIT_S = 180.0
+LIMIT_S = 300.0
 """Whatever takes longer hangs: starts of servers are in it, on machines with other work."""
 POLL_S = 0.2
 REFUSED_PAUSE_S = 0.3

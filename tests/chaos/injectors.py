@@ -18,6 +18,7 @@ from chaos.server import ChaosServer
 
 UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 VICTIM_LIMIT_S = 5.0
+PATIENCE_S = 20.0
 SPARE_BYTES = 1 << 20
 """What a worker may still take while it has a memory fault."""
 BLOCK_BYTES = 1 << 20
@@ -30,6 +31,7 @@ class Injector:
         self._server = server
         self._client = client
         self._has_small_disk = has_small_disk
+        self._last_s = time.monotonic()
         self._lasting: set[asyncio.Task[None]] = set()
         self._acts: Mapping[Kind, Callable[[Fault], Awaitable[str]]] = {
             "kill_worker": self._kill_worker,
@@ -46,7 +48,9 @@ class Injector:
     async def inject(self, fault: Fault) -> None:
         """Returns when the next may follow; that is before the end of one that lasts."""
         await asyncio.sleep(fault.gap_s)
-        begin_s = time.monotonic()
+        if fault.waits:
+            await self._until_alive()
+        begin_s = self._last_s = time.monotonic()
         if fault.kind in {"memory", "full_disk"}:
             lasting = asyncio.create_task(self._do(fault, begin_s))
             self._lasting.add(lasting)
@@ -57,6 +61,12 @@ class Injector:
     async def settle(self) -> None:
         """Until all faults that last are over."""
         await asyncio.gather(*self._lasting)
+
+    async def _until_alive(self) -> None:
+        """Until something got done since the last fault, though not for ever."""
+        alive_s, end_s = self._server.history.alive_s, time.monotonic() + PATIENCE_S
+        while not (alive_s and alive_s[-1] > self._last_s) and time.monotonic() < end_s:
+            await asyncio.sleep(0.01)
 
     async def _do(self, fault: Fault, begin_s: float) -> None:
         hit = await self._acts[fault.kind](fault)

@@ -37,13 +37,18 @@ AMOUNTS: Mapping[Kind, tuple[float, float]] = {
 """Seconds that it lasts, or by which the clock is wrong from then on."""
 POLICIES = ("default", "fixed-sp2", "tetriserve", "edf")
 """`fixed-sp2` takes every step on both workers: whoever is killed then is killed inside an exchange."""
-MEAN_GAP_S = 1.0
+MEAN_GAP_S = 0.6
+WAITING = 0.7
+"""The share of faults that let the server recover first, however slow the machine is; others hit it while it does."""
 LEAST_GAP_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`gap_s` after the one before. `pick`, in [0, 1), says who it hits; the next server has `policy`."""
+    """`gap_s` after the one before, or, if it `waits`, when something got done since then.
+
+    `pick`, in [0, 1), says who it hits; the next server has `policy`.
+    """
 
     number: int
     gap_s: float
@@ -51,6 +56,7 @@ class Fault:
     pick: float
     amount: float = 0.0
     policy: str = ""
+    waits: bool = False
 
 
 def draw_plan(seed: int, num_faults: int) -> tuple[Fault, ...]:
@@ -68,7 +74,6 @@ def _draw(number: int, draw: random.Random) -> Fault:
     gap_s = LEAST_GAP_S + draw.expovariate(1 / (MEAN_GAP_S - LEAST_GAP_S))
     (kind,) = draw.choices(list(WEIGHTS), list(WEIGHTS.values()))
     pick, amount = draw.random(), draw.uniform(*AMOUNTS.get(kind, (0.0, 0.0)))
-    policy = draw.choice(POLICIES)
-    return Fault(
-        number, round(gap_s, 3), kind, round(pick, 4), round(amount, 3), policy if kind == "kill_server" else ""
-    )
+    policy, waits = draw.choice(POLICIES), draw.random() < WAITING
+    policy = policy if kind == "kill_server" else ""
+    return Fault(number, round(gap_s, 3), kind, round(pick, 4), round(amount, 3), policy, waits)

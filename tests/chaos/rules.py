@@ -7,6 +7,8 @@ from chaos.history import CANCELLED, CONNECTION, DROPPED, WORKER_FAULTS, Attempt
 
 MAX_LOSSES = 3
 """The server's default: a request that ran in so many losses in a row is given up."""
+MAX_STARTS = 5
+"""So many servers die with a job before it is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ RULES: Sequence[Rule] = (
         "workers died as often as it ran",
         frozenset({"worker_lost"}),
         lambda attempt, history: history.num_during(attempt, WORKER_FAULTS) >= MAX_LOSSES,
+    ),
+    Rule(
+        "servers died as often as it was begun",
+        frozenset({"server_died"}),
+        lambda attempt, history: history.num_during(attempt, ("kill_server",)) >= MAX_STARTS,
     ),
     Rule("refused: no room to keep a job", frozenset({"storage_full", "job_store_unavailable"}), _had_no_room),
 )

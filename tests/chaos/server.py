@@ -21,7 +21,8 @@ from chaos.program import CLOCK_FILE
 
 START_LIMIT_S = 180.0
 STOP_LIMIT_S = 60.0
-ORPHAN_LIMIT_S = 10.0
+ORPHAN_LIMIT_S = 60.0
+"""A fork server that is killed while it imports torch notices that only afterwards, on a busy machine after long."""
 POLL_S = 0.05
 OPTIONS = {
     "devices": "cpu:2",
@@ -43,6 +44,7 @@ class ChaosServer:
     up: asyncio.Event = field(default_factory=asyncio.Event)
     orphans: list[str] = field(default_factory=list)
     num_lives: int = 0
+    _looking: "list[asyncio.Task[None]]" = field(default_factory=list)
     _process: "subprocess.Popen[bytes] | None" = None
 
     def __post_init__(self) -> None:
@@ -82,7 +84,7 @@ class ChaosServer:
         process.kill()
         await asyncio.to_thread(process.wait)
         self._process = None
-        await self.look_for_orphans(process.pid)
+        self._looking.append(asyncio.create_task(self._look_for_orphans(process.pid)))
         await self.start(policy)
         self.history.server_down.append((killed_s, time.monotonic()))
 
@@ -92,10 +94,10 @@ class ChaosServer:
         process = self._process
         process.send_signal(signal.SIGTERM)
         status = await asyncio.to_thread(process.wait, STOP_LIMIT_S)
-        await self.look_for_orphans(process.pid)
+        await asyncio.gather(*self._looking, self._look_for_orphans(process.pid))
         return status
 
-    async def look_for_orphans(self, session: int) -> None:
+    async def _look_for_orphans(self, session: int) -> None:
         """After its server's death nothing of a session may live on."""
         deadline_s = time.monotonic() + ORPHAN_LIMIT_S
         while (left := living_of_session(session)) and time.monotonic() < deadline_s:

@@ -18,7 +18,10 @@ FILE_OVERHEAD_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """All that is known of a job of `model`. Times in Unix seconds; `files` are names of `num_bytes` in all."""
+    """All that is known of a job of `model`. Times in Unix seconds; `files` are names of `num_bytes` in all.
+
+    `num_starts`: so often was it begun; those don't count that ended in order.
+    """
 
     job_id: str
     model: str
@@ -31,6 +34,7 @@ class JobRecord:
     num_bytes: int = 0
     report: ServingReport | None = None
     error: ErrorBody | None = None
+    num_starts: int = 1
 
     @property
     def is_over(self) -> bool:
