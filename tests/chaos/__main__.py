@@ -30,6 +30,8 @@ from chaos.report import as_line, report_of, show
 from chaos.server import ChaosServer
 
 DISK_MB = 64
+LINE_EVERY = 50
+"""Faults between two lines, where there is no terminal for a bar."""
 
 
 async def run(plan: Sequence[Fault], args: argparse.Namespace, work_dir: Path, console: Console) -> dict[str, object]:
@@ -83,6 +85,8 @@ async def _inject(
             ended = sum(one.ending is not None for one in history.attempts)
             said = f"{fault.number + 1} of {len(plan)}: {fault.kind}; {ended} of {len(history.attempts)} requests over"
             progress.update(bar, advance=1, said=said)
+            if not console.is_terminal and (fault.number + 1) % LINE_EVERY == 0:
+                console.print(said, highlight=False)
     await injector.settle()
 
 
