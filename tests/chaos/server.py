@@ -30,7 +30,7 @@ OPTIONS = {
     "hang-floor-s": "2",
     "grace-s": "30",
     "max-jobs": "200",
-    "job-ttl-s": "259200",  # more than the clock is ever wrong by
+    "job-ttl-s": "259200",  # a server that starts asks the clock how old jobs are, and it is wrong by up to two days
 }
 
 

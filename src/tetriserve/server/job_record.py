@@ -47,6 +47,10 @@ class JobRecord:
         params = self.call.params
         return params.n * (params.size.width * params.size.height * BYTES_PER_PIXEL + FILE_OVERHEAD_BYTES)
 
+    def age_s(self) -> float:
+        """Since when it is over, by the clock on the wall; another process has no other."""
+        return 0.0 if self.finished_at is None else max(0.0, time.time() - self.finished_at)
+
     def revived(self, request_id: str, now_s: float) -> Self:
         """The same for another process, whose clock shows `now_s`: the deadline stays when it was."""
         waited_s = max(0.0, time.time() - self.created_at)

@@ -117,7 +117,7 @@ class Jobs:
         served, strangers, unfinished = self._service.menu.card.name, 0, list[JobRecord]()
         for record in await self._archive.load():
             if record.is_over or record.model != served:
-                self._index.put(record)
+                self._index.put(record, record.age_s())
                 strangers += not record.is_over
                 continue
             mine = record.revived(self._service.runtime.new_request_id(), self._service.runtime.now_s())
@@ -218,7 +218,7 @@ class Jobs:
                 await asyncio.sleep(RETRY_S)
 
     async def _expire(self) -> None:
-        gone = self._index.pop_expired(time.time())
+        gone = self._index.pop_expired()
         if gone:
             try:
                 await self._archive.remove(gone)
