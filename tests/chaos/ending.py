@@ -15,6 +15,8 @@ from chaos.server import POLL_S, ChaosServer
 
 WATCH_S = 1.0
 SHARED_MEMORY = Path("/dev/shm")
+MAX_LISTED = 1000
+"""More than the server keeps."""
 NUM_LOOKED_AT = 100
 """Jobs whose results are asked for again; the server keeps 200."""
 
@@ -41,7 +43,7 @@ async def finish(
     final.in_flight = await _at_rest(server)
     resources.files_after = num_files(server.pid)
     resources.worker_files_after = max(map(num_files, server.workers()), default=0)
-    final.jobs = (await client.http.get(JOBS)).raise_for_status().json()["data"]
+    final.jobs = (await client.http.get(JOBS, params={"limit": MAX_LISTED})).raise_for_status().json()["data"]
     final.changed_results = await _changed(client)
     final.stray_files = _stray_files(server, final)
     final.exit_status = await server.stop()
