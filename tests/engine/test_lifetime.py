@@ -26,14 +26,15 @@ if __name__ == "__main__":
     engine.executor.start()
     engine.executor.submit(engine.plan(engine.request("512x512", steps=500), [(0, 1)]))
     engine.events.get()
-    print("busy", flush=True)
+    print("busy", *engine.executor.worker_pids, flush=True)
     if sys.argv[2] == "wait":
         time.sleep(60)
 """
 
 
 def start_program(model_dir: Path, then: str) -> "subprocess.Popen[str]":
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": f"{tests.parent / 'src'}:{tests}"}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(model_dir), then],
         env=environment,
@@ -64,9 +65,12 @@ def programs(checkpoint: GetCheckpoint) -> Iterator[dict[str, "subprocess.Popen[
 CASES = {"killed": "wait", "interrupted": "wait", "returned": "end"}
 
 
-def wait_until_busy(program: "subprocess.Popen[str]") -> None:
+def wait_until_busy(program: "subprocess.Popen[str]") -> list[int]:
+    """The workers' process ids."""
     assert program.stdout is not None
-    assert program.stdout.readline() == "busy\n"
+    busy, *pids = program.stdout.readline().split()
+    assert busy == "busy"
+    return [int(pid) for pid in pids]
 
 
 def wait_until_alone(session: int) -> None:
@@ -89,9 +93,10 @@ def processes_of(session: int) -> list[str]:
     return found
 
 
-def test_a_killed_parent_leaves_no_process(programs: dict[str, "subprocess.Popen[str]"]) -> None:
+def test_a_killed_parent_leaves_no_process_not_even_a_stopped_one(programs: dict[str, "subprocess.Popen[str]"]) -> None:
     program = programs["killed"]
-    wait_until_busy(program)
+    _, stopped = wait_until_busy(program)
+    os.kill(stopped, signal.SIGSTOP)
     assert len(processes_of(program.pid)) >= 4  # itself, the forkserver and two workers
     program.kill()
     program.wait()

@@ -75,7 +75,8 @@ def test_a_dead_worker_is_replaced_and_the_others_join_it(make: Make) -> None:
     assert [rank for rank, command in workers.sent if isinstance(command, Regroup)] == [0, 1, 0, 0, 1]
 
 
-def test_when_no_worker_starts_any_more_the_engine_has_failed(make: Make) -> None:
+def test_when_no_worker_starts_any_more_the_engine_has_failed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "HOPE_S", 0.5)
     executor, workers, events = make(StartsOnce, 1)
     executor.start()
     workers.say(0, Died("was killed by signal 9"))
@@ -84,6 +85,20 @@ def test_when_no_worker_starts_any_more_the_engine_has_failed(make: Make) -> Non
     assert workers.num_launches == [4]
     with pytest.raises(EngineError, match="can't be started"):
         executor.submit([])
+
+
+def test_workers_that_are_killed_while_they_start_are_started_again(make: Make) -> None:
+    class StartsTheFifthTime(ScriptedWorkers):
+        def first_report(self, rank: int, launch: int) -> Report:
+            return Ready("cpu", "2.0") if launch in {1, 5} else Died("was killed by signal 9")
+
+    executor, workers, events = make(StartsTheFifthTime, 1)
+    executor.start()
+    workers.say(0, Died("was killed by signal 9"))
+    until(lambda: len(events) == 2)
+    assert [type(event) for event in events] == [WorkersLost, WorkersBack]
+    assert workers.num_launches == [5]
+    assert executor.failed is None
 
 
 def test_one_that_does_not_start_is_tried_again_while_another_works(make: Make) -> None:
@@ -99,8 +114,11 @@ def test_one_that_does_not_start_is_tried_again_while_another_works(make: Make) 
     assert [type(event) for event in events] == [WorkersLost]
 
 
-def test_who_says_nothing_when_started_again_is_replaced(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "START_LIMIT_S", 0.3)
+@pytest.mark.parametrize("limit", ["START_LIMIT_S", "SILENCE_FLOOR_S"])
+def test_who_says_nothing_when_started_again_is_replaced(
+    make: Make, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(supervisor, limit, 0.3)
 
     class SilentOnce(ScriptedWorkers):
         def launch(self, setup: Setup) -> None:

@@ -13,6 +13,7 @@ from tetriserve.core.events import (
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.scheduler.policies import POLICIES
 from tetriserve.scheduler.scheduler import Scheduler
+from tetriserve.scheduler.tracker import LIMIT_FACTOR
 
 
 def test_a_request_goes_on_after_its_last_finished_chunk_on_the_devices_that_are_there() -> None:
@@ -96,6 +97,33 @@ def test_a_request_that_was_running_in_three_losses_in_a_row_is_failed_and_one_t
     assert failed.error_code == "worker_lost"
     assert "exit code 9" in failed.error
     assert driver.chunks[-1].request_ids == ("waits",)
+
+
+def test_losses_of_other_devices_meanwhile_speak_for_a_request_but_not_for_ever() -> None:
+    driver = fifo(2)
+    driver.arrive("a")
+    for _ in range(LIMIT_FACTOR * 3):
+        assert driver.completed == []
+        (device,) = driver.chunks[-1].devices
+        driver.lose((device,), *driver.chunks[-3:])
+        driver.lose((1 - device,))
+        driver.send(WorkersBack((0, 1)))
+        driver.send(Tick())
+    (failed,) = driver.completed
+    assert failed.error_code == "worker_lost"
+
+
+def test_who_is_lost_on_one_device_after_the_other_is_not_acquitted_by_that() -> None:
+    driver = fifo(2)
+    driver.arrive("a")
+    for _ in range(3):
+        assert driver.completed == []
+        (device,) = driver.chunks[-1].devices
+        driver.lose((device,), *driver.chunks[-3:])
+        driver.send(Tick())
+        driver.send(WorkersBack((device,)))
+    (failed,) = driver.completed
+    assert failed.error_code == "worker_lost"
 
 
 def test_whoever_gets_on_between_losses_is_not_failed() -> None:

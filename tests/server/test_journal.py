@@ -117,15 +117,33 @@ async def test_jobs_are_left_to_the_next_server_when_the_engine_is_down(tmp_path
     ],
 )
 def test_whoever_ended_first_goes_first_by_number_bytes_and_age(limits: Limits, gone: list[str]) -> None:
-    index = JobIndex(limits)
-    for number, finished_at in ((2, 12), (0, 2), (1, 5)):  # in the order of their making
-        index.put(record(f"job-{number}", finished_at=finished_at, num_bytes=40))
+    index = JobIndex(limits, lambda: 100.0)
+    for number, age_s in ((2, 88.0), (0, 98.0), (1, 95.0)):  # in the order of their making
+        index.put(record(f"job-{number}", finished_at=7, num_bytes=40), age_s)
     index.put(record("job-open"))
-    assert [one.job_id for one in index.pop_expired(100.0)] == gone
+    assert [one.job_id for one in index.pop_expired()] == gone
     assert [one.job_id for one in index.all()] == [
         name for name in ("job-2", "job-0", "job-1", "job-open") if name not in gone
     ]
-    assert index.pop_expired(100.0) == []
+    assert index.pop_expired() == []
+
+
+@pytest.mark.parametrize("jump_s", [86400.0, -86400.0])
+async def test_a_clock_that_is_set_makes_no_result_expire(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    true_time, ids = time.time, list[str]()
+    async with (
+        sleeping_server(ServerConfig(state_dir=tmp_path, job_ttl_s=60.0)) as server,
+        httpx.AsyncClient(base_url=server.url) as client,
+    ):
+        for shift_s in (0.0, jump_s, 0.0):
+            monkeypatch.setattr(time, "time", lambda shift_s=shift_s: true_time() + shift_s)
+            ids.append((await client.post(PATH, json=JOB)).json()["id"])
+            while (await client.get(f"{JOBS}/{ids[-1]}")).json()["status"] != "completed":
+                await asyncio.sleep(0.01)
+        await asyncio.wait_for(server.idle(), 10)
+        assert [(await client.get(f"{JOBS}/{one}/result")).status_code for one in ids] == [200] * 3
 
 
 async def test_a_result_that_has_expired_leaves_the_disk(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What was acknowledged is there after kill -9, whichever database it is written down in."""
 
+import asyncio
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +21,7 @@ from tetriserve.server.config import ServerConfig
 from tetriserve.server.disk_archive import open_archive
 from tetriserve.server.job_record import JobRecord, read_record
 from tetriserve.server.keys import read_keys
+from tetriserve.server.starts import MAX_STARTS, SUSPECT_STARTS
 
 LONG = {"size": "1024x1024", "num_inference_steps": 200}
 """42 s on both devices."""
@@ -78,10 +81,53 @@ def test_after_kill_9_every_acknowledged_job_is_there(job_store: str, tmp_path: 
         second.wait_for(waiting, "completed")
         report = second.client.get(f"{JOBS}/{waiting}/result").json()["tetriserve"]
         assert report["seed"] == seeds[waiting]
-        assert second.job(running)["status"] == "in_progress"
-        assert second.job(running)["slo_s"] == 1.0
+        assert second.wait_for(running, "in_progress")["slo_s"] == 1.0
         files = {path.name for path in (state_dir / "results").iterdir()}
     assert files == {name for record in journaled(job_store).values() for name in record.files}
+
+
+async def test_a_job_is_counted_as_often_as_the_server_dies_with_it_and_not_for_ends_in_order(
+    job_store: str, tmp_path: Path
+) -> None:
+    config = ServerConfig(state_dir=tmp_path, job_store=job_store)
+    with program(tmp_path, job_store=job_store, grace_s=0) as first:
+        job_id = first.start_job(**LONG)
+        first.wait_for(job_id, "in_progress")
+        first.kill()
+    assert journaled(job_store)[job_id].num_starts == 1
+    with program(tmp_path, job_store=job_store, grace_s=0) as second:
+        second.wait_for(job_id, "in_progress")
+        assert journaled(job_store)[job_id].num_starts == 2
+        second.process.send_signal(signal.SIGTERM)
+        assert second.process.wait(20) == 0
+    assert journaled(job_store)[job_id].num_starts == 1
+    async with open_archive(config) as archive:
+        await archive.change([replace(journaled(job_store)[job_id], num_starts=MAX_STARTS)])
+    with program(tmp_path, job_store=job_store) as third:
+        given_up = third.wait_for(job_id, "failed")
+        assert given_up["error"]["code"] == "server_died"
+        assert "died 5 times" in given_up["error"]["message"]
+    assert journaled(job_store)[job_id].is_over
+
+
+async def test_jobs_that_may_have_killed_the_server_run_one_after_another_beside_all_others(tmp_path: Path) -> None:
+    config = ServerConfig(state_dir=tmp_path)
+    body = {"prompt": "x", "background": True, "size": "256x256", "num_inference_steps": 20}
+    async with sleeping_server(config) as server, httpx.AsyncClient(base_url=server.url) as client:
+        ids = [(await client.post(PATH, json=body)).json()["id"] for _ in range(4)]
+    async with open_archive(config) as archive:
+        records = await archive.load()
+        assert [record.num_starts for record in records] == [0] * 4
+        await archive.change([replace(record, num_starts=SUSPECT_STARTS) for record in records[:2]])
+    seen: list[list[str]] = []
+    async with sleeping_server(config) as server, httpx.AsyncClient(base_url=server.url) as client:
+        while not seen or set(seen[-1]) != {"completed"}:
+            status = {job["id"]: job["status"] for job in (await client.get(JOBS)).json()["data"]}
+            seen.append([status[job_id] for job_id in ids])
+            await asyncio.sleep(0.005)
+    assert any(one[0] == "in_progress" and one[1] == "queued" for one in seen)
+    assert all("queued" in one[:2] or "completed" in one[:2] for one in seen)
+    assert any(one[1] == "queued" and one[2:] == ["in_progress"] * 2 for one in seen)
 
 
 @pytest.mark.timeout(400)  # two starts of the whole server

@@ -33,11 +33,16 @@ logger = logging.getLogger(__name__)
 
 MAX_START_FAILURES = 3
 """So many starts in a row must fail, of every worker, before there is no hope."""
-MAX_PAUSE_S = 60.0
+HOPE_S = 60.0
+"""And so long must nobody have been there: one that was killed thrice while it started may start the next time."""
+MAX_PAUSE_S, MAX_PAUSE_ALONE_S = 60.0, 4.0
+"""The longest pause between starts while others work, and while nobody does."""
 MAX_REGROUP_FAILURES = 3
 STOP_PATIENCE_S = 1.8
 START_LIMIT_S = 300.0
 """A worker that starts says what it does; each part of that takes less."""
+SILENCE_FACTOR, SILENCE_FLOOR_S = 10.0, 10.0
+"""And one that starts again is silent for at most so many times as long as any before, and the floor."""
 WATCH_S = 0.1
 """How often workers are looked at that say nothing."""
 
@@ -73,7 +78,9 @@ class Supervisor:
         self._scratch = Path()
         self._num_failures = dict.fromkeys(self._ranks, 0)
         self._launch_s = dict.fromkeys(self._ranks, 0.0)
+        self._last_live_s = 0.0
         self._last_word_s: dict[int, float] = {}
+        self._longest_silence_s: float | None = None
         self._num_failed_plans = 0
         self._watched: tuple[int, bool] | None = None
         self._watched_since_s = 0.0
@@ -133,9 +140,11 @@ class Supervisor:
 
     def _take(self, rank: int, report: Report) -> str | None:
         """Act on a report. Returns why the worker is of no use any more, if it says so."""
+        silent_s = time.monotonic() - self._last_word_s.get(rank, time.monotonic())
         self._last_word_s[rank] = time.monotonic()
         match report:
             case Progress() | Notice() | Ready():
+                self._longest_silence_s = max(silent_s, self._longest_silence_s or 0.0)
                 self._hear(rank, report)
             case StartFailed(message, True) if not self._settled.is_set():
                 raise ConfigurationError(message)
@@ -205,12 +214,10 @@ class Supervisor:
         if late is not None:
             return dict.fromkeys(*late)
         plan, now_s = self._members.plan, time.monotonic()
-        known = self._members.live | self._members.loaded
-        silent = [
-            rank for rank, at_s in self._last_word_s.items() if rank not in known and now_s > at_s + START_LIMIT_S
-        ]
+        known, limit_s = self._members.live | self._members.loaded, self._silence_limit_s()
+        silent = [rank for rank, at_s in self._last_word_s.items() if rank not in known and now_s > at_s + limit_s]
         if silent:
-            return dict.fromkeys(silent, f"hung while it started: silent for {START_LIMIT_S:g} s")
+            return dict.fromkeys(silent, f"hung while it started: silent for {limit_s:.1f} s")
         if plan is None:
             return {}
         stage = (plan.epoch, self._members.is_gathering)
@@ -220,6 +227,12 @@ class Supervisor:
         if now_s - self._watched_since_s <= self._config.join_limit_s:
             return {}
         return dict.fromkeys(self._members.late, f"hung while groups were made: {self._config.join_limit_s:g} s")
+
+    def _silence_limit_s(self) -> float:
+        """Of a worker that starts: what is usual here is known when all have started once."""
+        if not self._settled.is_set() or self._longest_silence_s is None:
+            return START_LIMIT_S
+        return min(START_LIMIT_S, SILENCE_FLOOR_S + SILENCE_FACTOR * self._longest_silence_s)
 
     def _bury(self, dead: Mapping[int, str]) -> None:
         """Go on without some workers, and start others in their place."""
@@ -242,11 +255,15 @@ class Supervisor:
         """Plan the start of others, after a pause if starts fail again and again."""
         for rank in ranks:
             self._num_failures[rank] += rank not in were_live
-            pause_s = min(MAX_PAUSE_S, 2.0 ** (self._num_failures[rank] - 2)) if self._num_failures[rank] > 1 else 0.0
+            max_pause_s = MAX_PAUSE_S if self._members.live else MAX_PAUSE_ALONE_S
+            pause_s = min(max_pause_s, 2.0 ** (self._num_failures[rank] - 2)) if self._num_failures[rank] > 1 else 0.0
             self._launch_s[rank] = time.monotonic() + pause_s
             self._last_word_s.pop(rank, None)
             logger.warning("%s; worker %d is started again in %g s", message, rank, pause_s)
-        if not self._settled.is_set() or min(self._num_failures.values()) >= MAX_START_FAILURES:
+        if were_live:
+            self._last_live_s = time.monotonic()
+        all_fail = min(self._num_failures.values()) >= MAX_START_FAILURES
+        if not self._settled.is_set() or (all_fail and time.monotonic() >= self._last_live_s + HOPE_S):
             raise EngineError(f"the workers can't be started: {message}")
 
     def _launch(self) -> None:

@@ -18,6 +18,7 @@ from tetriserve.core.request import Request
 from tetriserve.core.size import Size
 from tetriserve.engine.completion import Launched
 from tetriserve.engine.groups import Groups, exchange_room
+from tetriserve.engine.lifetime import die_with_parent
 from tetriserve.engine.memory import CAPABILITY_OF_8_BITS, check_memory
 from tetriserve.engine.messages import (
     Between,
@@ -46,6 +47,7 @@ LEAST_CAPABILITY = {"bfloat16": (8, 0), "fp8": CAPABILITY_OF_8_BITS}
 def work(connection: Connection) -> Never:
     """Execute the parent's commands in their order until it goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
     inbox = Inbox(connection)
     threading.Thread(target=inbox.listen, daemon=True).start()
     setup = inbox.commands.get()

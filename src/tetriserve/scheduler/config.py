@@ -79,7 +79,8 @@ class SchedulerConfig:
 
     `ahead_s`: how long before devices become free the next chunks are committed, so that they never wait for
     the scheduler. `max_losses`: a request that ran in so many losses of workers, with no chunk done in between, is
-    failed. A worker hangs that takes longer for a chunk than `hang_factor` times its prediction and `hang_floor_s`.
+    failed; losses that it had no part in meanwhile are taken off. A worker hangs that takes longer for a chunk than
+    `hang_factor` times its prediction and `hang_floor_s`.
     """
 
     ahead_s: float = setting(0.005, "how long before devices become free the next chunks are committed", metavar="S")

@@ -91,6 +91,8 @@ class Scheduler:
                 done = self._lose(event, now_s)
             case WorkersLost(devices):
                 self._timeline.lose(devices)
+                for tracked in self._requests.values():
+                    tracked.acquit(devices)
                 self._plan_anew()
                 done = []
             case WorkersBack(devices):
@@ -154,8 +156,8 @@ class Scheduler:
         for request_id in chunk.request_ids:
             tracked = self._requests[request_id]
             self._pending.remove(tracked)
-            tracked.lose(event.suspect, event.apart)
-            if tracked.error is None and tracked.losses >= self._config.max_losses:
+            tracked.lose(chunk, event.suspect, event.apart)
+            if tracked.error is None and tracked.breaks_devices(self._config.max_losses):
                 tracked.error = ("worker_lost", f"lost {tracked.losses} times in a row while it ran: {event.message}")
             if tracked.in_flight == 0 and tracked.error is not None:
                 commands.append(self._complete(tracked, now_s))

@@ -1,5 +1,6 @@
 """The life of one request, from arrival to outcome. Source: TetriServe §3 (request tracker)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tetriserve.core.chunk import Chunk, Stage
@@ -7,13 +8,17 @@ from tetriserve.core.outcome import Outcome
 from tetriserve.core.request import Request
 from tetriserve.scheduler.view import RequestView
 
+LIMIT_FACTOR = 4
+"""Two requests that both break devices acquit each other: so many times `max_losses` is enough for anyone."""
+
 
 @dataclass(slots=True, eq=False)
 class TrackedRequest:
     """A request and how far it is. `committed_steps` >= steps done = `len(degrees)`.
 
     `encode_s` and `decode_s` are predictions. `losses` counts its chunks that were running when something broke, since
-    the last one that was done. `rolls_back` from the loss of a chunk until none is in flight.
+    the last one that was done; `acquittals` losses of devices in that time that it had no part in. `rolls_back` from
+    the loss of a chunk until none is in flight.
     """
 
     request: Request
@@ -30,6 +35,8 @@ class TrackedRequest:
     gpu_seconds: float = 0.0
     started_s: float | None = None
     losses: int = 0
+    acquittals: int = 0
+    lost_on: tuple[int, ...] = ()
     error: tuple[str, str] | None = None
     _view: RequestView | None = None
 
@@ -68,16 +75,26 @@ class TrackedRequest:
         self.gpu_seconds += (finished_s - started_s) * degree / len(chunk.request_ids)
         if self.started_s is None:
             self.started_s = started_s
-        self.losses = 0
+        self.losses = self.acquittals = 0
         self.encoded |= chunk.stage is Stage.ENCODE
         if chunk.stage is Stage.DENOISE and self.error is None:
             self.degrees.extend([degree] * chunk.num_steps)
 
-    def lose(self, suspect: bool, apart: bool) -> None:
+    def acquit(self, devices: Sequence[int]) -> None:
+        """Devices are lost: if it neither runs on them nor was just lost on them, devices are lost without it too."""
+        if self.losses and set(devices).isdisjoint(self.devices + self.lost_on):
+            self.acquittals += 1
+
+    def breaks_devices(self, max_losses: int) -> bool:
+        """Whether it was lost more often than devices are lost without it; or far too often, whatever others do."""
+        return self.losses - self.acquittals >= max_losses or self.losses >= LIMIT_FACTOR * max_losses
+
+    def lose(self, chunk: Chunk, suspect: bool, apart: bool) -> None:
         """A chunk of it ended without effect."""
         self._view = None
         self.in_flight -= 1
         self.losses += suspect
+        self.lost_on = chunk.devices if suspect else self.lost_on
         self.alone |= apart
         self.rolls_back = True
 

@@ -1,6 +1,6 @@
 """Where background jobs are written down: what an archive does, and the one that ends with the process."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from tetriserve.server.job_record import JobRecord
@@ -20,6 +20,10 @@ class JobArchive(Protocol):
 
     async def add(self, record: JobRecord, reserved_bytes: int) -> None:
         """A new job. It is safe when this returns, and `reserved_bytes` of files have room."""
+        ...
+
+    async def change(self, records: Sequence[JobRecord]) -> None:
+        """Write jobs anew that are not over. Raises UnavailableError."""
         ...
 
     async def end(self, record: JobRecord, files: Mapping[str, bytes]) -> bool:
@@ -51,6 +55,9 @@ class MemoryArchive:
     async def add(self, record: JobRecord, reserved_bytes: int) -> None:
         """Can't fail."""
         self._open.add(record.job_id)
+
+    async def change(self, records: Sequence[JobRecord]) -> None:
+        """There is nothing to write."""
 
     async def end(self, record: JobRecord, files: Mapping[str, bytes]) -> bool:
         """Keeps the files."""

@@ -5,7 +5,7 @@ import errno
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -89,6 +89,11 @@ class DiskArchive:
             self._journal.add(record.job_id, accepted_s, text)
 
         await self._do(work)
+
+    async def change(self, records: Sequence[JobRecord]) -> None:
+        """In one transaction. Raises UnavailableError."""
+        texts = {record.job_id: write_record(record) for record in records}
+        await self._do(lambda: self._journal.change(texts))
 
     async def end(self, record: JobRecord, files: Mapping[str, bytes]) -> bool:
         """Raises UnavailableError, and then may be called again with the same."""

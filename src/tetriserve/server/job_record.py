@@ -18,7 +18,10 @@ FILE_OVERHEAD_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """All that is known of a job of `model`. Times in Unix seconds; `files` are names of `num_bytes` in all."""
+    """All that is known of a job of `model`. Times in Unix seconds; `files` are names of `num_bytes` in all.
+
+    `num_starts`: so often was it begun; those don't count that ended in order.
+    """
 
     job_id: str
     model: str
@@ -31,6 +34,7 @@ class JobRecord:
     num_bytes: int = 0
     report: ServingReport | None = None
     error: ErrorBody | None = None
+    num_starts: int = 1
 
     @property
     def is_over(self) -> bool:
@@ -42,6 +46,10 @@ class JobRecord:
         """What its files take at most."""
         params = self.call.params
         return params.n * (params.size.width * params.size.height * BYTES_PER_PIXEL + FILE_OVERHEAD_BYTES)
+
+    def age_s(self) -> float:
+        """Since when it is over, by the clock on the wall; another process has no other."""
+        return 0.0 if self.finished_at is None else max(0.0, time.time() - self.finished_at)
 
     def revived(self, request_id: str, now_s: float) -> Self:
         """The same for another process, whose clock shows `now_s`: the deadline stays when it was."""

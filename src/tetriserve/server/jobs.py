@@ -4,9 +4,10 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from tetriserve.core.errors import EngineError, RequestCancelledError, TetriServeError
 from tetriserve.runtime.runtime import Progress
@@ -18,6 +19,7 @@ from tetriserve.server.call import Call
 from tetriserve.server.errors import UnavailableError, error_of
 from tetriserve.server.job_index import JobIndex
 from tetriserve.server.job_record import JobRecord
+from tetriserve.server.starts import acquitted, begun, given_up, is_given_up, is_suspect
 from tetriserve.server.wire.jobs import JobStatus
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ class Jobs:
         self._archive = archive
         self._index = index
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._begun: set[str] = set()
+        self._one_suspect = asyncio.Lock()
         self._suspended = False
 
     @asynccontextmanager
@@ -52,6 +56,8 @@ class Jobs:
             sweeper.cancel()
             self.suspend(running=True)
             await asyncio.gather(sweeper, *self._tasks.values(), return_exceptions=True)
+            # This server ends in order: what it leaves to the next one is not to blame for that.
+            await self._change([acquitted(one) for one in self._index.all() if one.job_id in self._begun])
 
     async def start(self, call: Call) -> JobRecord:
         """Begin a job for a call that was admitted. Its id is not to be guessed. Raises UnavailableError."""
@@ -63,10 +69,11 @@ class Jobs:
             self._gate.leave(call)
             raise
         self._index.put(record)
+        self._begun.add(job_id)
         if self._suspended:
             self._gate.leave(call)
         else:
-            self._run_soon(record)
+            self._soon(record, self._run(record))
         return record
 
     def get(self, job_id: str, caller: str) -> JobRecord | None:
@@ -107,16 +114,20 @@ class Jobs:
 
         Those of another model wait for a server of that model.
         """
-        served, strangers = self._service.menu.card.name, 0
+        served, strangers, unfinished = self._service.menu.card.name, 0, list[JobRecord]()
         for record in await self._archive.load():
             if record.is_over or record.model != served:
-                self._index.put(record)
+                self._index.put(record, record.age_s())
                 strangers += not record.is_over
                 continue
             mine = record.revived(self._service.runtime.new_request_id(), self._service.runtime.now_s())
             self._index.put(mine)
             self._gate.readmit(mine.call)
-            self._run_soon(mine)
+            unfinished.append(mine)
+        for mine in await self._begin([one for one in unfinished if not is_suspect(one)]):
+            self._soon(mine, self._run(mine))
+        for mine in filter(is_suspect, unfinished):
+            self._soon(mine, self._end(given_up(mine), {}) if is_given_up(mine) else self._run_suspect(mine))
         if strangers:
             logger.warning("%d unfinished jobs are for other models than %s; they stay queued", strangers, served)
         await self._expire()
@@ -128,14 +139,36 @@ class Jobs:
             await asyncio.sleep(SWEEP_S)
             await self._expire()
 
-    def _run_soon(self, record: JobRecord) -> None:
-        task = asyncio.ensure_future(self._run(record))
+    async def _begin(self, records: Iterable[JobRecord]) -> list[JobRecord]:
+        """The same, counted and written down before they run."""
+        counted = [begun(record) for record in records]
+        for record in counted:
+            self._update(record)
+        self._begun.update(record.job_id for record in counted)
+        await self._change(counted)
+        return counted
+
+    async def _change(self, records: list[JobRecord]) -> None:
+        try:
+            if records:
+                await self._archive.change(records)
+        except UnavailableError as error:
+            logger.warning("it can't be written that %d jobs were begun or left: %s", len(records), error)
+
+    def _soon(self, record: JobRecord, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._tasks[record.job_id] = task
         task.add_done_callback(lambda _: self._forget(record))
 
     def _forget(self, record: JobRecord) -> None:
         del self._tasks[record.job_id]
         self._gate.leave(record.call)
+
+    async def _run_suspect(self, record: JobRecord) -> None:
+        """When no other suspect runs, so that only the one that runs is counted when the server dies."""
+        async with self._one_suspect:
+            (mine,) = await self._begin([record])
+            await self._run(mine)
 
     async def _run(self, record: JobRecord) -> None:
         try:
@@ -185,7 +218,7 @@ class Jobs:
                 await asyncio.sleep(RETRY_S)
 
     async def _expire(self) -> None:
-        gone = self._index.pop_expired(time.time())
+        gone = self._index.pop_expired()
         if gone:
             try:
                 await self._archive.remove(gone)
@@ -197,3 +230,5 @@ class Jobs:
         known = self._index.get(record.job_id)
         if known is not None and not known.is_over:
             self._index.put(record)
+            if record.is_over:
+                self._begun.discard(record.job_id)

@@ -4,7 +4,7 @@ Belongs to one thread. Everything that changes is safe on disk when the call ret
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,6 +76,13 @@ class Journal:
         row = {"job_id": job_id, "server": self._server, "accepted_s": accepted_s, "record": record}
         with _unavailable(), self._engine.begin() as connection:
             connection.execute(insert(JOBS).values(row))
+
+    def change(self, records: Mapping[str, str]) -> None:
+        """New records, by id, of jobs that are not over; others are left as they are."""
+        with _unavailable(), self._engine.begin() as connection:
+            for job_id, record in records.items():
+                row = update(JOBS).where(JOBS.c.job_id == job_id, JOBS.c.server == self._server)
+                connection.execute(row.where(JOBS.c.finished_s.is_(None)).values(record=record))
 
     def end(self, job_id: str, finished_s: float, record: str) -> bool:
         """A job is over. False, and nothing is changed, if it isn't there or has ended otherwise.
