@@ -17,7 +17,7 @@ NUM_REQUESTS, NUM_STEPS, NUM_IMAGES = 5, 3, 3
 
 @pytest.fixture(scope="module")
 def study(tiny_model_dir: Path) -> Study:
-    """A peer that can't start goes first: what comes after must not suffer."""
+    """A policy that needs more devices goes first: what comes after must not suffer."""
     model = str(tiny_model_dir)
     return Study(
         name="tiny",
@@ -26,7 +26,7 @@ def study(tiny_model_dir: Path) -> Study:
         num_steps=NUM_STEPS,
         deadlines="twice the fastest",
         scales=(1.0, 1.5),
-        runs=(Run(model, ("no-such-engine-sp1", "rssp"), ("60%",), ("uniform",)),),
+        runs=(Run(model, ("fixed-sp4", "rssp"), ("60%",), ("uniform",)),),
         num_requests=NUM_REQUESTS,
         start_s=60.0,
         equality=Equality(
@@ -85,8 +85,8 @@ def test_served_images_are_those_of_diffusers(results: Results) -> None:
 
 def test_a_server_that_does_not_start_is_written_down_with_what_it_said(results: Results) -> None:
     (failed,) = (found for id_ in results.cell_ids() if (found := results.read(id_)) and found["status"] == FAILED)
-    assert "/no-such-engine-sp1/" in failed["id"]
-    assert "invalid choice: 'no-such-engine'" in failed["error"]
+    assert "/fixed-sp4/" in failed["id"]
+    assert "fixed-sp4 needs 4 devices" in failed["error"]
     assert failed["attempts"] == 1
 
 
@@ -94,7 +94,7 @@ def test_a_second_call_does_only_what_is_missing(study: Study, root: Path, resul
     before, said = results.read(cell_id), list[str]()
     assert run_study(study, root, Budget(), [], said.append) == 1
     assert results.read(cell_id) == before
-    assert any("no-such-engine" in text for text in said)
+    assert any("fixed-sp4" in text for text in said)
     assert not any("rssp" in text for text in said)
 
 

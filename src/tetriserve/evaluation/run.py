@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tetriserve.bench.target import Target, meet
-from tetriserve.core.errors import EngineError
+from tetriserve.core.errors import TetriServeError
 from tetriserve.engine.devices import resolve_devices
 from tetriserve.evaluation.budget import Budget
 from tetriserve.evaluation.equality import equality_groups
@@ -23,7 +23,7 @@ from tetriserve.evaluation.machine import machine_name, provenance
 from tetriserve.evaluation.program import Running
 from tetriserve.evaluation.results import DONE, FAILED, Results
 from tetriserve.evaluation.servers import Wanted, serving
-from tetriserve.evaluation.study import Study
+from tetriserve.evaluation.study import Study, peer_of
 from tetriserve.evaluation.task import Group, Site, Task
 
 Say = Callable[[str], None]
@@ -75,33 +75,41 @@ def _in_order(groups: Sequence[Group], results: Results) -> Iterator[Group]:
 
 def _run_group(site: Site, group: Group, about: dict[str, Any], say: Say) -> None:
     what = f"{group.wanted.log_name}: {len(group.tasks)} to do"
-    needed_s = site.study.start_s + min(_seconds(site, group, task) for task in group.tasks)
+    needed_s = site.study.start_s
+    if needed_s <= site.budget.left_s:  # else simulating its tasks is not worth the time
+        needed_s += min(_seconds(site, group, task) for task in group.tasks)
     if needed_s > site.budget.left_s:
         say(f"{what}, and not enough time for the first ({needed_s:.0f} of {site.budget.left_s:.0f} s)")
+        return
+    if peer_of(group.wanted.contender) is not None and site.results.profile(group.wanted.profile_name) is None:
+        say(f"{what}, and no profile to choose rates by: run a policy of this model first")
         return
     say(f"{what}; starting the server")
     tried: set[str] = set()
     try:
         with serving(site.study, group.wanted, site.results, site.budget.left_s) as server:
             say(f"  ready after {server.start_s:.0f} s")
-            _run_tasks(site, group, server, about, say, tried)
+            run_tasks(site, group, server, about, say, tried)
     except Exception as error:  # noqa: BLE001  (the next server may do better)
         say(f"  failed: {_first_line(error)}")
+        if tried or site.budget.left_s <= 0:
+            return  # what is left was never looked at, or had too little time: nobody's failure
         for task in group.tasks:
-            if task.id not in tried:
-                _write(site, task, about, {"status": FAILED, "error": _text(error)})
+            _write(site, task, about, {"status": FAILED, "error": _text(error)})
 
 
-def _run_tasks(site: Site, group: Group, server: Running, about: dict[str, Any], say: Say, tried: set[str]) -> None:
-    """Raises what ends the server's usefulness: no profile, no answer, no warm-up."""
+def run_tasks(site: Site, group: Group, server: Running, about: dict[str, Any], say: Say, tried: set[str]) -> None:
+    """Every task there is time for, on a server that is ready; `tried` gets the ids of those that were looked at.
+
+    Raises what ends the server's usefulness: no answer, no warm-up.
+    """
     profile = site.results.profile(group.wanted.profile_name)
-    if profile is None:
-        raise EngineError(f"no profile of {group.wanted.profile_name} yet: run a policy of this model first")
+    assert profile is not None, "servers of ours have left one, and peers are started after those"
     cost = site.cost(profile)
     target, _ = asyncio.run(meet(Target(server.url)))
     asyncio.run(_within(site.budget, group.tasks[0].warm_up(site, cost, target)))
     for task in group.tasks:
-        seconds = task.seconds(site, cost)
+        seconds = _seconds(site, group, task)
         tried.add(task.id)
         if seconds > site.budget.left_s:
             say(f"  {task.id}: left for the next call ({seconds:.0f} of {site.budget.left_s:.0f} s)")
@@ -126,9 +134,12 @@ async def _within(budget: Budget, work: Any) -> Any:
 
 
 def _seconds(site: Site, group: Group, task: Task) -> float:
-    """0 where there is no profile to tell from."""
+    """0 where there is no profile to tell from, and for what can't be: the server will say why."""
     profile = site.results.profile(group.wanted.profile_name)
-    return 0.0 if profile is None else task.seconds(site, site.cost(profile))
+    try:
+        return 0.0 if profile is None else task.seconds(site, site.cost(profile))
+    except TetriServeError:
+        return 0.0
 
 
 def _write(site: Site, task: Task, about: dict[str, Any], found: dict[str, Any]) -> None:

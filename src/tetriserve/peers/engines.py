@@ -54,6 +54,7 @@ def make_engine(plan: ReplicaPlan, rank: int) -> PipelineEngine:
     """The engine of a plan on this rank. Raises whatever its libraries raise, ImportError if they are not there."""
     torch.set_num_threads(plan.threads)
     torch.set_grad_enabled(False)
+    torch.backends.cudnn.allow_tf32 = plan.dtype != "float32"  # as of our own workers
     quiet_libraries()
     device, dtype = _device(plan, rank), getattr(torch, plan.dtype)
     transformer = None
