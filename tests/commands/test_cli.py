@@ -6,6 +6,7 @@ import PIL.Image
 import pytest
 
 import tetriserve
+from tetriserve.cli import main
 from tetriserve.core.errors import InvalidRequestError
 
 
@@ -59,13 +60,24 @@ def test_the_command_line_answers_without_importing_torch() -> None:
         (("nothing",), ["nothing"]),
     ],
 )
-def test_bad_input_is_one_line_and_exit_2(arguments: tuple[str, ...], words: list[str], tiny_model_dir: Path) -> None:
+def test_bad_input_is_one_line_and_exit_2(
+    arguments: tuple[str, ...], words: list[str], tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if arguments[0] in ("generate", "serve", "demo") and "--model" not in arguments:
         arguments = (*arguments, "--model", str(tiny_model_dir))
-    shown = run(*arguments)
-    assert shown.returncode == 2, shown.stderr
-    assert len(shown.stderr.splitlines()) == 1, shown.stderr
-    assert all(word in shown.stderr for word in words), shown.stderr
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    said = capsys.readouterr().err
+    assert end.value.code == 2, said
+    assert len(said.splitlines()) == 1, said
+    assert all(word in said for word in words), said
+
+
+def test_a_shell_sees_that_one_line_and_that_status() -> None:
+    shown = run("generate", "x", "--size", "17x17")
+    assert shown.returncode == 2
+    assert len(shown.stderr.splitlines()) == 1
+    assert shown.stdout == ""
 
 
 def test_generate_writes_the_image(tiny_model_dir: Path, tmp_path: Path) -> None:
