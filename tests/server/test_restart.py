@@ -76,7 +76,7 @@ def test_after_kill_9_every_acknowledged_job_is_there(job_store: str, tmp_path: 
         second.wait_for(waiting, "completed")
         report = second.client.get(f"{JOBS}/{waiting}/result").json()["tetriserve"]
         assert report["seed"] == seeds[waiting]
-        assert second.job(running)["status"] == "in_progress"
+        second.wait_for(running, "in_progress")
         assert second.job(running)["slo_s"] == 1.0
         files = {path.name for path in (state_dir / "results").iterdir()}
     assert files == {name for record in journaled(job_store).values() for name in record.files}

@@ -16,6 +16,7 @@ import pytest
 from server.conftest import RunningServer, run_server
 from server.program import JOBS
 
+pytestmark = pytest.mark.timeout(400)  # two starts of the whole server
 JOB = {"prompt": "a red apple", "size": "64x64", "num_inference_steps": 100}
 
 
@@ -29,7 +30,7 @@ class Home:
     left_a_process: bool = True
 
     def start(self) -> AbstractContextManager[RunningServer]:
-        options = ("--sizes", "64x64,512x512", "--devices", "cpu:2", "--grace-s", "1")
+        options = ("--sizes", "64x64,256x256", "--devices", "cpu:2", "--grace-s", "0.1")
         return run_server(self.model_dir, self.directory, *options, "--state-dir", str(self.directory / "state"))
 
 
@@ -58,7 +59,6 @@ def test_kill_9_leaves_no_process(killed: Home) -> None:
     assert not killed.left_a_process
 
 
-@pytest.mark.timeout(400)  # two starts of the whole server
 def test_an_unfinished_job_makes_the_image_that_it_would_have_made(killed: Home, restarted: RunningServer) -> None:
     while (job := httpx.get(f"{restarted.url}{JOBS}/{killed.job_id}").json())["status"] != "completed":
         time.sleep(0.05)
@@ -70,7 +70,7 @@ def test_an_unfinished_job_makes_the_image_that_it_would_have_made(killed: Home,
 def test_ctrl_c_ends_a_busy_server_and_who_outlasts_the_grace_period_gets_an_answer(restarted: RunningServer) -> None:
     """The last test of this server."""
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(restarted.post, prompt="a cat", size="512x512", num_inference_steps=200)
+        answer = pool.submit(restarted.post, prompt="a cat", size="256x256", num_inference_steps=200)
         while httpx.get(f"{restarted.url}/health").json()["num_in_flight"] == 0:
             time.sleep(0.05)
         restarted.process.send_signal(signal.SIGINT)
