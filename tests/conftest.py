@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-ENGINE_DIRECTORIES = {"engine", "models", "parity"}
+ENGINE = {"engine", "models", "parity", "contract", "test_cli.py", "test_demo.py", "test_survival.py"}
+"""Directories and files whose tests start workers: all of a process come from one fork server."""
 
 
 class ByFixtures(LoadScopeScheduling):
@@ -14,8 +15,9 @@ class ByFixtures(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        folder = Path(file).parent.name
-        return "engine" if folder in ENGINE_DIRECTORIES else folder if folder == "server" else file
+        path = Path(file)
+        folder = path.parent.name
+        return "engine" if {folder, path.name} & ENGINE else folder if folder == "server" else file
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,10 +1,10 @@
-import os
-import subprocess
-import sys
+"""Commands in this process: that programs start and end is proved elsewhere."""
+
 from pathlib import Path
 
 import pytest
 
+from tetriserve.cli import main
 from tetriserve.cost.profile import Profile
 
 
@@ -13,20 +13,19 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def run(cache_dir: Path, *arguments: str) -> str:
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache_dir), "COLUMNS": "160"}
-    command = [sys.executable, "-m", "tetriserve", *arguments]
-    shown = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
-    assert shown.returncode == 0, shown.stderr
-    return shown.stdout
+@pytest.fixture(autouse=True)
+def at_home(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir))
+    monkeypatch.setenv("COLUMNS", "160")
 
 
 def test_profile_measures_every_size_and_degree_and_stores_it(
-    tiny_model_dir: Path, cache_dir: Path, tmp_path: Path
+    tiny_model_dir: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "profile.json"
     options = ("--model", str(tiny_model_dir), "--sizes", "64x64,128x128", "--repetitions", "3")
-    shown = run(cache_dir, "profile", *options, "--out", str(out))
+    main(["profile", *options, "--out", str(out)])
+    shown = capsys.readouterr().out
     profile = Profile.load(out)
     assert [(str(entry.size), entry.degree) for entry in profile.entries] == [
         ("64x64", 1),
@@ -41,9 +40,12 @@ def test_profile_measures_every_size_and_degree_and_stores_it(
     assert str(stored) in shown
 
 
-def test_demo_serves_twelve_images_and_shows_how_it_went(tiny_model_dir: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_demo_serves_twelve_images_and_shows_how_it_went(
+    tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ("--model", str(tiny_model_dir), "--sizes", "64x64,128x128", "--out", str(tmp_path / "demo"))
-    shown = run(cache_dir, "demo", *options)
+    main(["demo", *options])
+    shown = capsys.readouterr().out
     images = sorted(path.name for path in (tmp_path / "demo").glob("r*.png"))
     assert len(images) == 12
     assert (tmp_path / "demo" / "contact-sheet.png").is_file()

@@ -1,11 +1,10 @@
 """8-bit matrix products through the whole engine, on CPUs: another image, but nearly the same one."""
 
 import numpy as np
-import pytest
 
+from parity.fixtures import EMBEDDED, GetEngine
 from parity.harness import Engine
 from parity.reference import pixels
-from tetriserve.runtime.config import EMBEDDED_MODEL_DIR
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -14,13 +13,11 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / error))
 
 
-@pytest.mark.timeout(120)
-def test_an_8_bit_image_resembles_the_exact_one() -> None:
-    images = []
-    for dtype in ("float32", "fp8"):
-        engine = Engine(EMBEDDED_MODEL_DIR, "cpu:1", dtype)
-        with engine.executor:
-            images.append(pixels(engine.image(engine.request("64x64", steps=2), [(0,)])))
-    exact, rough = images
+def test_an_8_bit_image_resembles_the_exact_one(engine: GetEngine) -> None:
+    in_8_bits = Engine(EMBEDDED, "cpu:1", "fp8")
+    with in_8_bits.executor:
+        rough = pixels(in_8_bits.image(in_8_bits.request("64x64", steps=2), [(0,)]))
+    exactly = engine("embedded-model", 2)
+    exact = pixels(exactly.image(exactly.request("64x64", steps=2), [(0,)]))
     assert not np.array_equal(exact, rough)
     assert psnr(exact, rough) > 20

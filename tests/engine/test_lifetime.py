@@ -1,4 +1,7 @@
-"""However a program ends, no process stays behind and nothing is printed that would alarm anyone."""
+"""However a program ends, no process stays behind and nothing is printed that would alarm anyone.
+
+A parent that is killed: tests/server/test_shutdown.py.
+"""
 
 import gc
 import multiprocessing
@@ -8,9 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from parity.fixtures import GetCheckpoint
 from parity.harness import EVENT_TIMEOUT_S, Engine
@@ -26,15 +28,14 @@ if __name__ == "__main__":
     engine.executor.start()
     engine.executor.submit(engine.plan(engine.request("512x512", steps=500), [(0, 1)]))
     engine.events.get()
-    print("busy", *engine.executor.worker_pids, flush=True)
+    print("busy", flush=True)
     if sys.argv[2] == "wait":
         time.sleep(60)
 """
 
 
 def start_program(model_dir: Path, then: str) -> "subprocess.Popen[str]":
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": f"{tests.parent / 'src'}:{tests}"}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(model_dir), then],
         env=environment,
@@ -50,27 +51,17 @@ def living(pids: Iterable[int]) -> set[int]:
     return {child.pid for child in multiprocessing.active_children() if child.pid is not None}.intersection(pids)
 
 
-@pytest.fixture(scope="module")
-def programs(checkpoint: GetCheckpoint) -> Iterator[dict[str, "subprocess.Popen[str]"]]:
-    """Three programs in the middle of a chunk, or just past it. Started together: importing torch takes a while."""
-    model_dir = checkpoint("true_cfg")
-    started = {name: start_program(model_dir, then) for name, then in CASES.items()}
-    yield started
-    for program in started.values():
-        if program.poll() is None:
-            program.kill()
+@contextmanager
+def busy_program(model_dir: Path, then: str) -> "Iterator[subprocess.Popen[str]]":
+    """A program in the middle of a chunk, or just past it."""
+    program = start_program(model_dir, then)
+    try:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "busy\n"
+        yield program
+    finally:
+        program.kill()
         program.communicate()
-
-
-CASES = {"killed": "wait", "interrupted": "wait", "returned": "end"}
-
-
-def wait_until_busy(program: "subprocess.Popen[str]") -> list[int]:
-    """The workers' process ids."""
-    assert program.stdout is not None
-    busy, *pids = program.stdout.readline().split()
-    assert busy == "busy"
-    return [int(pid) for pid in pids]
 
 
 def wait_until_alone(session: int) -> None:
@@ -93,30 +84,19 @@ def processes_of(session: int) -> list[str]:
     return found
 
 
-def test_a_killed_parent_leaves_no_process_not_even_a_stopped_one(programs: dict[str, "subprocess.Popen[str]"]) -> None:
-    program = programs["killed"]
-    _, stopped = wait_until_busy(program)
-    os.kill(stopped, signal.SIGSTOP)
-    assert len(processes_of(program.pid)) >= 4  # itself, the forkserver and two workers
-    program.kill()
-    program.wait()
-    wait_until_alone(program.pid)
-
-
-def test_ctrl_c_ends_everything_with_one_traceback(programs: dict[str, "subprocess.Popen[str]"]) -> None:
-    program = programs["interrupted"]
-    wait_until_busy(program)
-    os.killpg(program.pid, signal.SIGINT)  # as a terminal does
-    _, errors = program.communicate(timeout=EVENT_TIMEOUT_S)
+def test_ctrl_c_ends_everything_with_one_traceback(checkpoint: GetCheckpoint) -> None:
+    with busy_program(checkpoint("true_cfg"), "wait") as program:
+        assert len(processes_of(program.pid)) >= 4  # itself, the forkserver and two workers
+        os.killpg(program.pid, signal.SIGINT)  # as a terminal does
+        _, errors = program.communicate(timeout=EVENT_TIMEOUT_S)
     wait_until_alone(program.pid)
     assert errors.count("Traceback") == 1
     assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
-def test_a_program_that_forgets_to_close_ends_quietly(programs: dict[str, "subprocess.Popen[str]"]) -> None:
-    program = programs["returned"]
-    wait_until_busy(program)
-    _, errors = program.communicate(timeout=EVENT_TIMEOUT_S)
+def test_a_program_that_forgets_to_close_ends_quietly(checkpoint: GetCheckpoint) -> None:
+    with busy_program(checkpoint("true_cfg"), "end") as program:
+        _, errors = program.communicate(timeout=EVENT_TIMEOUT_S)
     assert program.returncode == 0
     assert errors == "" or "Traceback" not in errors
     wait_until_alone(program.pid)

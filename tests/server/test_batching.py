@@ -1,11 +1,13 @@
 """A server under load makes batches by itself, and the images stay what they are alone."""
 
 import re
-import threading
+import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 
 from server.conftest import RunningServer, run_server
 from server.test_generations import differ, image_of
@@ -31,20 +33,32 @@ def batching_profile(path: Path) -> Path:
 
 
 def post(server: RunningServer, seed: int) -> httpx.Response:
-    return server.post(prompt="a red apple", size="128x128", num_inference_steps=4, seed=seed, slo_ms=60_000)
+    return server.post(prompt="a red apple", size="128x128", num_inference_steps=3, seed=seed, slo_ms=60_000)
 
 
-def test_images_made_together_over_http_are_those_made_alone(tmp_path: Path) -> None:
-    options = ("--devices", "cpu:1", "--sizes", "128x128", "--profile", str(batching_profile(tmp_path / "p.json")))
-    said: list[str] = []
-    with run_server(EMBEDDED_MODEL_DIR, tmp_path, *options, verbose=True) as server:
-        threading.Thread(target=lambda: said.extend(server.process.stderr or ()), daemon=True).start()
-        with ThreadPoolExecutor(NUM_IMAGES) as pool:
-            together = list(pool.map(lambda seed: post(server, seed), range(NUM_IMAGES)))
-        alone = [post(server, seed) for seed in range(NUM_ALONE)]
+@pytest.fixture(scope="module")
+def batching_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """With the model we ship."""
+    directory = tmp_path_factory.mktemp("batching")
+    options = ("--devices", "cpu:1", "--sizes", "128x128", "--profile", str(batching_profile(directory / "p.json")))
+    with run_server(EMBEDDED_MODEL_DIR, directory, *options, verbose=True) as server:
+        yield server
+
+
+def test_images_made_together_over_http_are_those_made_alone(batching_server: RunningServer) -> None:
+    with ThreadPoolExecutor(NUM_IMAGES) as pool:
+        together = list(pool.map(lambda seed: post(batching_server, seed), range(NUM_IMAGES)))
+    alone = [post(batching_server, seed) for seed in range(NUM_ALONE)]
     assert all(response.status_code == 200 for response in (*together, *alone))
-    batches = re.findall(r"DENOISE.*?request_ids=\(([^)]*)\)", "".join(said))
+    batches = re.findall(r"DENOISE.*?request_ids=\(([^)]*)\)", "".join(batching_server.said))
     members = [len(re.findall(r"'", ids)) // 2 for ids in batches]
     assert max(members) >= 2, "under load, steps were shared"
     assert not any(differ(image_of(one), image_of(other)) for one, other in zip(together, alone, strict=False))
     assert differ(image_of(together[0]), image_of(together[1])), "seeds differ"
+
+
+def test_sigterm_ends_an_idle_server(batching_server: RunningServer) -> None:
+    """The last test of this server."""
+    assert len(batching_server.processes()) >= 2
+    batching_server.process.send_signal(signal.SIGTERM)
+    batching_server.assert_ends_well()

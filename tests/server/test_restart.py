@@ -11,11 +11,9 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from server.conftest import run_server
 from server.postgres import postgres_server
 from server.program import JOBS, PATH, program
 from server.sleeping import sleeping_server
-from server.test_shutdown import processes_of_session
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.server.config import ServerConfig
 from tetriserve.server.disk_archive import open_archive
@@ -128,30 +126,6 @@ async def test_jobs_that_may_have_killed_the_server_run_one_after_another_beside
     assert any(one[0] == "in_progress" and one[1] == "queued" for one in seen)
     assert all("queued" in one[:2] or "completed" in one[:2] for one in seen)
     assert any(one[1] == "queued" and one[2:] == ["in_progress"] * 2 for one in seen)
-
-
-@pytest.mark.timeout(400)  # two starts of the whole server
-def test_an_unfinished_job_makes_the_image_that_it_would_have_made_and_nobody_is_orphaned(
-    tiny_model_dir: Path, tmp_path: Path
-) -> None:
-    options = ("--sizes", "64x64", "--devices", "cpu:1", "--state-dir", str(tmp_path / "state"))
-    body = {"prompt": "a red apple", "num_inference_steps": 100}
-    with run_server(tiny_model_dir, tmp_path, *options) as first:
-        job_id = first.post(**body, background=True).json()["id"]
-        while httpx.get(f"{first.url}{JOBS}/{job_id}").json()["num_steps_done"] == 0:
-            time.sleep(0.01)
-        first.process.kill()
-        first.process.wait()
-    session, deadline_s = first.process.pid, time.monotonic() + 10
-    while processes_of_session(session):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-    with run_server(tiny_model_dir, tmp_path, *options) as second:
-        while (job := httpx.get(f"{second.url}{JOBS}/{job_id}").json())["status"] != "completed":
-            time.sleep(0.05)
-        result = httpx.get(f"{second.url}{job['result_url']}").json()
-        direct = second.post(**body, seed=result["tetriserve"]["seed"]).json()
-    assert result["data"] == direct["data"]
 
 
 async def test_a_job_belongs_to_its_key_and_not_to_whoever_has_its_place(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tetriserve.models.vae import encode_images
 
-NUM_FIELDS = 8
+NUM_FIELDS = 4
 FIELD_PX = 64
 RIDGE = 1e-3
 
