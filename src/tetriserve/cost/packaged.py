@@ -6,7 +6,7 @@ from tetriserve.core.errors import ConfigurationError
 from tetriserve.cost.profile import Profile
 
 DIRECTORY = Path(__file__).parent.parent / "profiles"
-DEFAULT_PROFILE = "flux1-dev.h100.eager"
+DEFAULT_PROFILE = "flux1-dev.h100"
 
 
 def packaged_profiles() -> tuple[str, ...]:

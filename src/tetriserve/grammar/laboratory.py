@@ -148,8 +148,8 @@ def _add_profile_option(parser: Parser) -> None:
     parser.add_argument(
         "--profile",
         metavar="NAME|FILE",
-        default="flux1-dev.h100.eager",
-        help="step times: a packaged profile or a file (default flux1-dev.h100.eager)",
+        default="flux1-dev.h100",
+        help="step times: a packaged profile or a file (default flux1-dev.h100: ours)",
     )
 
 

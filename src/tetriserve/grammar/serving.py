@@ -66,6 +66,13 @@ def _add_profile(commands: "Commands[Parser]") -> None:
         "stored result by itself.",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON here")
+    parser.add_argument(
+        "--extrapolate",
+        type=int,
+        default=1,
+        metavar="N",
+        help="in --out, add the degrees up to N that are not to be had here, marked as extrapolated: for simulations",
+    )
     parser.add_argument("--repetitions", type=int, default=10, metavar="N", help="chunks per cell (default 10)")
     add_settings(parser, *MODEL_SETTINGS, "sizes")
 

@@ -5,6 +5,7 @@ A model's own file says how prompts are encoded, how its network is packed and c
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from tetriserve.core.size import Size
 from tetriserve.models.adapter import RequestState
 from tetriserve.models.attention import HeadsShape
 from tetriserve.models.card import ModelCard
-from tetriserve.models.encoders import TextEncoders
+from tetriserve.models.encoders import HOST, TextEncoders
 from tetriserve.models.flow_match import check_scheduler, linear_schedule
 from tetriserve.models.packed_transformer import PackedTransformer, Packing
 from tetriserve.models.patches import from_patches, to_patches
@@ -38,6 +39,7 @@ class PatchAdapter(ABC):
         self.card = card
         self._pipe = pipeline
         self._encoders = encoders
+        self._host = ThreadPoolExecutor(1, thread_name_prefix="noise")
         self._device = packing.device
         self._dtype: torch.dtype = pipeline.transformer.dtype
         self._config = pipeline.transformer.config
@@ -91,11 +93,11 @@ class PatchAdapter(ABC):
     def encode(self, request: Request) -> RequestState:
         """Encode the prompt, and the negative one where true CFG needs it, and draw noise from the seed."""
         prompts = self._prompts(request)
+        drawn = self._host.submit(self._draw, request)  # 40 ms at 2048², which a GPU needs not wait for
         with self._encoders.at_work() as device:
             encoded = self._encode_prompts(prompts, device)
         conditioning = tuple(tensor.to(self._device) for tensor in encoded)
-        generator = torch.Generator("cpu").manual_seed(request.seed)
-        noise = randn_tensor(self._latent_shape(request.size), generator, self._device, self._dtype)
+        noise = drawn.result().to(self._device)
         return self._state(request, to_patches(noise, PATCH), conditioning, self._warnings(prompts))
 
     def blank(self, request: Request) -> RequestState:
@@ -119,6 +121,12 @@ class PatchAdapter(ABC):
         """One pixel a latent, so an eighth of the image's size."""
         height, width = self._latent_shape(request.size)[-2:]
         return self._colours.picture(self._to_vae(from_patches(latents, PATCH, height, width)))
+
+    def _draw(self, request: Request) -> Tensor:
+        """The first latents, on the host: there a seed means the same for every device."""
+        generator = torch.Generator("cpu").manual_seed(request.seed)
+        noise: Tensor = randn_tensor(self._latent_shape(request.size), generator, HOST, self._dtype)
+        return noise
 
     def _prompts(self, request: Request) -> Sequence[str]:
         """One for each pass of a step: 2 with true CFG. Source: `do_true_cfg` and its like in the pipelines."""
