@@ -202,9 +202,10 @@ def test_a_plan_says_what_is_impossible(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_extrapolated_times_can_be_moved(tmp_path: Path) -> None:
-    plain, slower = (simulate(tmp_path, "--policy", "fixed-sp8", "--extrapolated", x) for x in ("1", "1.2"))
+    options = ("--profile", "flux1-dev.h100.eager", "--no-timing", "--policy")  # a profile of steps alone
+    plain, slower = (simulate(tmp_path, *options, "fixed-sp8", "--extrapolated", x) for x in ("1", "1.2"))
     assert slower["runs"][0]["gpu_seconds_per_image"] == pytest.approx(1.2 * plain["runs"][0]["gpu_seconds_per_image"])
-    measured = [simulate(tmp_path, "--policy", "fixed-sp2", "--no-timing", "--extrapolated", x) for x in ("1", "1.2")]
+    measured = [simulate(tmp_path, *options, "fixed-sp2", "--extrapolated", x) for x in ("1", "1.2")]
     assert measured[0]["runs"] == measured[1]["runs"]
 
 

@@ -1,5 +1,7 @@
 """Degrees that nobody has measured."""
 
+from dataclasses import replace
+
 import pytest
 
 from tetriserve.cost.extrapolation import extrapolated
@@ -35,3 +37,11 @@ def test_a_step_is_what_degrees_divide_and_what_they_do_not(
 def test_what_is_known_stays_and_one_degree_tells_nothing() -> None:
     assert extrapolated(profile_of(0.9, 0.5), 2) == profile_of(0.9, 0.5)
     assert extrapolated(profile_of(0.9), 8) == profile_of(0.9)
+
+
+def test_a_larger_image_is_never_faster() -> None:
+    """Where measured times of small ones hardly fall: 6.9, 5.2 beside 10, 6, which would be 4.35 beside 4."""
+    small, large = profile_of(6.9, 5.2), profile_of(10.0, 6.0)
+    small = replace(small, entries=tuple(replace(entry, width=256, height=256) for entry in small.entries))
+    both = extrapolated(replace(large, entries=(*large.entries, *small.entries)), 4)
+    assert [(entry.width, entry.step_s) for entry in both.entries[4:]] == [(256, 4.35), (512, pytest.approx(4.35))]

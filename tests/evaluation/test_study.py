@@ -49,7 +49,7 @@ def test_deadlines_stand_to_two_gpus_as_the_papers_to_eight() -> None:
 def test_a_load_is_a_share_of_what_the_devices_could_make_at_degree_one(cost: CostModel) -> None:
     size = Size(1024, 1024)
     capacity = capacity_per_min(uniform([size]), 10, cost, 2)
-    assert capacity == pytest.approx(2 * 60 / (0.058 + 10 * 0.121 + 0.095), rel=0.02)
+    assert capacity == pytest.approx(2 * 60 / (0.043 + 10 * 0.1197 + 0.037), rel=0.02)
     assert rate_per_min("60%", uniform([size]), 10, cost, 2) == pytest.approx(0.6 * capacity)
     assert rate_per_min("12/min", uniform([size]), 10, cost, 2) == 12
     with pytest.raises(ConfigurationError, match="60 percent"):

@@ -11,14 +11,16 @@ def extrapolated(profile: Profile, max_degree: int) -> Profile:
     A step is taken to be a part that degrees divide and a part that they don't (Amdahl): cautious where steps are
     long, for part of what is not divided at two devices is divided further at four.
     """
-    added = []
-    for size, batch in dict.fromkeys((entry.size, entry.batch) for entry in profile.entries):
-        known = [entry for entry in profile.entries if (entry.size, entry.batch) == (size, batch)]
-        known.sort(key=lambda entry: entry.degree)
-        while len(known) > 1 and known[-1].degree < max_degree:
-            known.append(_next(*known[-2:]))
-            added.append(known[-1])
-    return replace(profile, entries=(*profile.entries, *added))
+    known, least_s = list(profile.entries), dict[tuple[int, int], float]()
+    for size, batch in sorted({(entry.size, entry.batch) for entry in known}, key=lambda cell: cell[0].num_tokens):
+        cell = sorted((e for e in profile.entries if (e.size, e.batch) == (size, batch)), key=lambda e: e.degree)
+        while len(cell) > 1 and cell[-1].degree < max_degree:
+            entry = _next(*cell[-2:])
+            # A larger image takes no less time than a smaller one, of which more may not be divided.
+            least_s[entry.degree, batch] = max(entry.step_s, least_s.get((entry.degree, batch), 0.0))
+            cell.append(replace(entry, step_s=least_s[entry.degree, batch]))
+            known.append(cell[-1])
+    return replace(profile, entries=tuple(known))
 
 
 def _next(one: StepTime, two: StepTime) -> StepTime:
