@@ -90,7 +90,7 @@ def test_what_is_missing_and_what_failed_is_told(page: Path) -> None:
     text = page.read_text()
     assert "2 of 4 measurements are done" in text
     assert "`flux1-dev/xdit-sp2/uniform/90pct/any` failed 2 times: ModuleNotFoundError: xfuser" in text
-    assert "Not run yet: `flux1-dev/default/uniform/90pct/x2`." in text
+    assert "Not run yet (`tetriserve evaluate list` names each): `flux1-dev/default` 1." in text
     assert "| `xdit-sp2` | - |" in text
 
 

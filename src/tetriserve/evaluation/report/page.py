@@ -143,7 +143,7 @@ def _missing(study: Study, results: Results) -> Iterator[str]:
     for task in tasks:
         document = results.read(task.id)
         if document is None:
-            pending.append(f"`{task.id}`")
+            pending.append(task.id)
         elif document["status"] != DONE:
             reason = document["error"].strip().splitlines()[-1]
             failed.append(f"- `{task.id}` failed {document['attempts']} times: {reason[:200]}")
@@ -151,7 +151,9 @@ def _missing(study: Study, results: Results) -> Iterator[str]:
     if failed:
         yield "\n".join(failed) + "\n"
     if pending:
-        yield f"Not run yet: {', '.join(pending)}.\n"
+        contenders = Counter("/".join(task_id.split("/")[:2]) for task_id in pending)
+        counts = (f"`{name}` {count}" for name, count in contenders.items())
+        yield f"Not run yet (`tetriserve evaluate list` names each): {', '.join(counts)}.\n"
 
 
 def _most(found: Sequence[dict[str, Any]], key: str) -> str:
