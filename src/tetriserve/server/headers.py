@@ -13,7 +13,7 @@ OF_THE_API = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-"""Not of the pages: / has its own, and /docs loads a script."""
+"""Not of the pages, which have their own."""
 API = ("/v1/", "/debug/")
 
 
