@@ -162,3 +162,14 @@ async def test_a_simulation_is_replayed(browser: Browser, tmp_path: Path) -> Non
         await expect(row).to_contain_text(f"{steps} of {steps}")
         await page.locator("#scrub").fill("0.1")
         await expect(page.locator("#rows tr")).to_have_count(1)
+
+
+async def test_the_docs_show_and_try_the_whole_api_and_ask_nothing_of_other_hosts(browser: Browser) -> None:
+    async with sleeping_server() as server, opened(browser, f"{server.url}/docs") as (page, _):
+        described = await (await page.request.get(f"{server.url}/openapi.json")).json()
+        await expect(page.locator(".opblock")).to_have_count(sum(len(one) for one in described["paths"].values()))
+        health = page.locator(".opblock", has=page.locator("[data-path='/health']"))
+        await health.locator("button.opblock-summary-control").click()
+        await health.get_by_role("button", name="Try it out").click()
+        await health.get_by_role("button", name="Execute").click()
+        await expect(health.locator(".live-responses-table .response .response-col_status")).to_have_text("200")

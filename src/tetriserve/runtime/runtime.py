@@ -187,6 +187,8 @@ class Runtime:
     def _warn_of_slow_devices(self) -> None:
         """Once, when a device is found to be slow."""
         slow = self.scheduler.slow_devices
+        if slow.keys() == self._slow:
+            return
         for device in slow.keys() - self._slow:
             logger.warning("device %d takes %.1f times as long as profiled; planned with that", device, slow[device])
         self._slow = frozenset(slow)

@@ -30,7 +30,7 @@ def create_app(service: Service, config: ServerConfig | None = None) -> FastAPI:
 def app_of(context: Context) -> FastAPI:
     """The application over what its routes share."""
     service, config = context.service, context.config
-    app = FastAPI(title="TetriServe", description=DESCRIPTION)
+    app = FastAPI(title="TetriServe", description=DESCRIPTION, docs_url=None, redoc_url=None)  # see page_routes
     errors.install(app)
     app.include_router(generations(context))
     app.include_router(job_routes(context))

@@ -18,20 +18,21 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
     The request's body must have been read.
     """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(receive))
+    until = asyncio.timeout(None)
+    watch = asyncio.ensure_future(_watch(receive, until))
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGoneError
+        async with until:
+            return await work
+    except TimeoutError:
+        if until.expired():
+            raise ClientGoneError from None
+        raise
     finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        watch.cancel()
 
 
-async def _gone(receive: Receive) -> None:
+async def _watch(receive: Receive, until: asyncio.Timeout) -> None:
+    """Let the time be over when the client is gone, which cancels the work where it runs, without a task of its own."""
     while (await receive())["type"] != "http.disconnect":
         pass
+    until.reschedule(asyncio.get_running_loop().time())

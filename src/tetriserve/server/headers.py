@@ -1,19 +1,19 @@
 """Headers that every answer gets, so that a browser does nothing with it that nobody meant."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ALWAYS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-OF_THE_API = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
-"""Not of the pages: / has its own, and /docs loads a script."""
+ALWAYS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+OF_THE_API = [
+    *ALWAYS,
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
+"""Not of the pages, which have their own."""
 API = ("/v1/", "/debug/")
 
 
@@ -28,13 +28,13 @@ class SafeHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        wanted = ALWAYS | (OF_THE_API if scope["path"].startswith(API) else {})
+        wanted = OF_THE_API if scope["path"].startswith(API) else ALWAYS
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in wanted.items():
-                    headers.setdefault(name, value)
+                own = message["headers"]
+                names = {name.lower() for name, _ in own}
+                message["headers"] = [*own, *(header for header in wanted if header[0] not in names)]
             await send(message)
 
         await self._app(scope, receive, dressed)

@@ -53,8 +53,11 @@ class RequestLog(Observer):
 
     def ended(self, outcome: Outcome) -> None:
         """Say what became of it."""
-        token = correlation_id.set(self._callers.pop(outcome.request.request_id))
+        caller = self._callers.pop(outcome.request.request_id)
         level = logging.WARNING if outcome.word == "failed" else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
+        token = correlation_id.set(caller)
         logger.log(level, "%s", _sentence(outcome), extra=_fields(outcome))
         correlation_id.reset(token)
 

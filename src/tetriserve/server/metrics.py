@@ -4,6 +4,7 @@ A registry for each server. The dashboard and the alert rules in `deploy/` are m
 """
 
 from collections import Counter as Count
+from functools import cache
 from itertools import pairwise
 
 from fastapi import APIRouter, Response
@@ -77,10 +78,10 @@ class RequestMetrics:
     """What became of requests."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._outcomes = Counter(
+        outcomes = Counter(
             "tetriserve_requests", "Ended requests", ["size", "outcome"], registry=registry
         )  # exposed as tetriserve_requests_total
-        self._latency = Histogram(
+        latency = Histogram(
             "tetriserve_latency_seconds", "Arrival to image", ["size"], buckets=SECONDS, registry=registry
         )
         self._slack = Histogram(
@@ -95,24 +96,27 @@ class RequestMetrics:
         self._queue = Histogram(
             "tetriserve_queue_seconds", "Arrival to first chunk", buckets=SECONDS, registry=registry
         )
-        self._gpu_seconds = Counter("tetriserve_gpu_seconds", "Device seconds spent", ["size"], registry=registry)
-        self._steps = Counter("tetriserve_steps", "Denoising steps by degree", ["degree"], registry=registry)
+        gpu_seconds = Counter("tetriserve_gpu_seconds", "Device seconds spent", ["size"], registry=registry)
+        steps = Counter("tetriserve_steps", "Denoising steps by degree", ["degree"], registry=registry)
         self._switches = Counter(
             "tetriserve_degree_switches", "Steps at another degree than the one before", registry=registry
         )
+        # Finding a child by its labels takes longer than counting.
+        self._outcomes, self._latency = cache(outcomes.labels), cache(latency.labels)
+        self._gpu_seconds, self._steps = cache(gpu_seconds.labels), cache(steps.labels)
 
     def count(self, outcome: Outcome) -> None:
         """One ended request."""
         size = str(outcome.request.size)
-        self._outcomes.labels(size, outcome.word).inc()
-        self._gpu_seconds.labels(size).inc(outcome.gpu_seconds)
+        self._outcomes(size, outcome.word).inc()
+        self._gpu_seconds(size).inc(outcome.gpu_seconds)
         self._queue.observe(outcome.queue_s)
         for degree, count in Count(outcome.degrees).items():
-            self._steps.labels(str(degree)).inc(count)
+            self._steps(degree).inc(count)
         self._switches.inc(sum(one != other for one, other in pairwise(outcome.degrees)))
         if outcome.error is None:
             slack_s = outcome.request.deadline_s - outcome.finished_s
-            self._latency.labels(size).observe(outcome.latency_s)
+            self._latency(size).observe(outcome.latency_s)
             self._slack.observe(slack_s)
             if slack_s < 0:
                 self._lateness.observe(-slack_s)
@@ -124,26 +128,28 @@ class DeviceMetrics:
     def __init__(self, registry: CollectorRegistry, cost: CostModel) -> None:
         self.sizes: dict[str, Size] = {}
         self._cost = cost
-        self._busy = Counter("tetriserve_device_busy_seconds", "Seconds in chunks", ["device"], registry=registry)
-        self._chunks = Counter(
+        busy = Counter("tetriserve_device_busy_seconds", "Seconds in chunks", ["device"], registry=registry)
+        chunks = Counter(
             "tetriserve_chunks", "Ended chunks; batch: requests in it", ["stage", "batch", "state"], registry=registry
         )
-        self._step_ratio = Histogram(
+        step_ratio = Histogram(
             "tetriserve_step_time_ratio",
             "Measured over predicted time of a chunk's steps",
             ["degree"],
             buckets=RATIOS,
             registry=registry,
         )
+        self._busy, self._chunks = cache(busy.labels), cache(chunks.labels)
+        self._step_ratio = cache(step_ratio.labels)
 
     def count(self, chunk: Chunk, state: ChunkState, duration_s: float) -> None:
         """One ended chunk."""
         for device in chunk.devices:
-            self._busy.labels(str(device)).inc(duration_s)
-        self._chunks.labels(chunk.stage, str(len(chunk.request_ids)), state).inc()
+            self._busy(device).inc(duration_s)
+        self._chunks(chunk.stage, len(chunk.request_ids), state).inc()
         if chunk.stage is Stage.DENOISE and state is ChunkState.DONE:
             predicted_s = self._cost.chunk_s(chunk, self.sizes[chunk.request_ids[0]])
-            self._step_ratio.labels(str(chunk.degree)).observe(duration_s / predicted_s)
+            self._step_ratio(chunk.degree).observe(duration_s / predicted_s)
 
 
 def metrics_route(metrics: ServerMetrics) -> APIRouter:

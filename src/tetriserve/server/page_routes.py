@@ -1,7 +1,9 @@
-"""`/` and the files it consists of. All are read once, so no path comes from a request to the file system."""
+"""`/`, `/docs` and the files they consist of. All are read once, so no path comes from a request to the file system."""
 
 import hashlib
 from dataclasses import dataclass
+from importlib.resources import files as files_of
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,9 @@ from tetriserve.core.errors import InvalidRequestError
 
 PAGE_DIR = Path(__file__).parent / "page"
 INDEX = "index.html"
+DOCS = "docs.html"
+SWAGGER_UI = ("swagger-ui-bundle.js", "swagger-ui.css")
+"""Of the package fastapi-offline: FastAPI's own page loads them from another host."""
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
@@ -39,9 +44,14 @@ def page_routes() -> APIRouter:
         """The page."""
         return _answer(files[INDEX], request)
 
+    @router.get("/docs")
+    async def docs(request: Request) -> Response:
+        """The API's description for people."""
+        return _answer(files[DOCS], request)
+
     @router.get("/page/{name}")
     async def file(request: Request, name: Annotated[str, PathPart(max_length=64)]) -> Response:
-        """A file of the page."""
+        """A file of the pages."""
         if name not in files:
             raise InvalidRequestError(f"the page has no file {name!r}", "name", "file_not_found")
         return _answer(files[name], request)
@@ -50,12 +60,14 @@ def page_routes() -> APIRouter:
 
 
 def _files() -> dict[str, PageFile]:
-    return {path.name: _file(path) for path in sorted(PAGE_DIR.iterdir()) if path.suffix in MEDIA_TYPES}
+    own = [path for path in sorted(PAGE_DIR.iterdir()) if path.suffix in MEDIA_TYPES]
+    static = files_of("fastapi_offline") / "static"
+    return {path.name: _file(path) for path in (*own, *(static / name for name in SWAGGER_UI))}
 
 
-def _file(path: Path) -> PageFile:
+def _file(path: Traversable) -> PageFile:
     data = path.read_bytes()
-    return PageFile(data, MEDIA_TYPES[path.suffix], f'"{hashlib.sha256(data).hexdigest()[:16]}"')
+    return PageFile(data, MEDIA_TYPES[Path(path.name).suffix], f'"{hashlib.sha256(data).hexdigest()[:16]}"')
 
 
 def _answer(file: PageFile, request: Request) -> Response:

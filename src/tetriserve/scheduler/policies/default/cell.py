@@ -57,6 +57,8 @@ def plan_cell(
     board: Board, queue: Queue, running: Sequence[RequestView], rules: Rules
 ) -> tuple[list[Assignment], Course]:
     """What to start on the idle devices of a cell, and how to go on; takes whom it plans with off the queue."""
+    if not (running or queue.on_time or queue.late):
+        return [], Course.of(board.view.now_s, (), board.idle)
     room, releases = _capacity(board, rules.config.window_s)
     jobs = _look_at(board, queue, running, rules)
     jobs, chosen = _choose(jobs, board, queue, rules, partial(select, num_free=len(room), releases=releases))
