@@ -1,4 +1,4 @@
-"""Bytes that lead to new code, from libFuzzer by way of atheris. Usage: python -m fuzz.guided TARGET CASES SEED OUT FOLDER"""
+"""Bytes that lead to new code, from atheris. Usage: python -m fuzz.guided TARGET CASES SEED OUT FOLDER"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Everything that parses says what it has against its input, whatever it is. `scripts/fuzz` does the same for longer."""
+"""Everything that parses says what it has against its input. `scripts/fuzz` does the same for longer."""
 
 from pathlib import Path
 

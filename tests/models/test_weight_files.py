@@ -26,5 +26,5 @@ def test_a_shape_of_anything_but_whole_numbers_is_refused(tmp_path: Path, shape:
 @pytest.mark.parametrize("entry", [[], ["diffusers"], ["diffusers", 5], ["a", "b", "c"]])
 def test_an_index_of_a_pipeline_names_library_and_class(tmp_path: Path, entry: object) -> None:
     (tmp_path / "model_index.json").write_text(json.dumps({"vae": entry}))
-    with pytest.raises(ConfigurationError, match="vae is .* must be a library and a class of it"):
+    with pytest.raises(ConfigurationError, match=r"vae is .* must be a library and a class of it"):
         read_components(tmp_path)

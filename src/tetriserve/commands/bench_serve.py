@@ -132,7 +132,7 @@ def _compare(args: argparse.Namespace) -> None:
 
 
 def compare(console: Console, paths: Sequence[Path]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Show two files of results beside each other; what they are called, and what they hold. Raises ConfigurationError."""
+    """Show two files of results beside each other; their names, and what they hold. Raises ConfigurationError."""
     documents = [read_results(path) for path in paths]
     try:
         names = [document["runs"][0]["policy"] for document in documents]

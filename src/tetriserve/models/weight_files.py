@@ -23,10 +23,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 def shards(directory: Path, file: str) -> list[Path]:
     """The safetensors files of a module, of which large ones have several and an index. Raises ConfigurationError."""
     index = directory / f"{file}.index.json"
-    if not index.is_file():
-        found = [directory / file]
-    else:
-        found = [directory / name for name in _named_in(index)]
+    found = [directory / name for name in (_named_in(index) if index.is_file() else [file])]
     missing = [shard.name for shard in found if not shard.is_file()]
     if missing:
         raise ConfigurationError(f"{directory} lacks {len(missing)} of {len(found)} weight files: {', '.join(missing)}")
