@@ -10,7 +10,7 @@ from fuzz.target import FindingError, Target
 from fuzz.targets import TARGETS
 from tetriserve.core.errors import ConfigurationError
 
-NUM_CASES = 100
+NUM_CASES = 80
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
