@@ -177,3 +177,8 @@ def test_lists_of_strings_have_commas_outside_of_toml(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="must be strings"):
         path.write_text("names = [1]")
         resolve(Outer(), {"config": path}, {})
+
+
+def test_the_home_of_nobody_is_told_with_its_setting() -> None:
+    with pytest.raises(ConfigurationError, match="--state-dir '~nobody-at-all/x'"):
+        resolve(Configuration(), {"state_dir": "~nobody-at-all/x"}, {})

@@ -75,3 +75,19 @@ def test_another_network_has_another_file(tmp_path: Path) -> None:
     before = store.path(tmp_path, "toy", "cpu", "float32")
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     assert store.path(tmp_path, "toy", "cpu", "float32") != before
+
+
+@pytest.mark.parametrize(
+    "change", [{"width": 15}, {"height": 2.5}, {"degree": True}, {"batch": 10**400}, {"step_s": 10**400}]
+)
+def test_numbers_that_no_measurement_gives_are_refused(change: dict[str, Any]) -> None:
+    raw = json.loads(PROFILE.to_json())
+    raw["entries"].append(raw["entries"][0] | change)
+    with pytest.raises(ConfigurationError, match="out of range"):
+        Profile.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize(("name", "value"), [("model", None), ("switch_s", "soon"), ("switch_s", float("nan"))])
+def test_the_rest_of_a_profile_is_looked_at(name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} is {value!r}, must be"):
+        Profile.from_json(json.dumps(json.loads(PROFILE.to_json()) | {name: value}))

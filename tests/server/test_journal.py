@@ -157,3 +157,9 @@ async def test_a_result_that_has_expired_leaves_the_disk(tmp_path: Path) -> None
         while len(list((tmp_path / "results").iterdir())) > 1:
             await asyncio.sleep(0.01)
         assert [(await client.get(f"{JOBS}/{one}/result")).status_code for one in ids] == [404, 200]
+
+
+def test_a_record_beyond_the_limits_is_a_value_error_like_any_that_is_broken() -> None:
+    broken = write_record(record()).replace('"n":1', '"n":99')
+    with pytest.raises(ValueError, match="n = 99: must be from 1 to 10"):
+        read_record(broken)

@@ -1,6 +1,7 @@
 """The described API against the real one: whatever is sent within or beside the description, nothing breaks."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from tetriserve.server.app import create_app
 from tetriserve.server.config import ServerConfig
 
 TIMEOUT_S = 20.0
+NUM_CALLS = int(os.environ.get("SCHEMA_EXAMPLES", "12"))
+"""Of every route; `scripts/fuzz` wants more."""
 NOT_THERE_YET = ["/v1/images/edits", "/v1/images/variations"]
 """These say 501, which is a server error on purpose."""
 ENDLESS = ["/v1/board/events"]
@@ -52,7 +55,7 @@ def url() -> Iterator[str]:
 
 @schema.parametrize()
 @settings(
-    max_examples=12,
+    max_examples=NUM_CALLS,
     deadline=None,
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),

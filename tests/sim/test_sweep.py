@@ -71,3 +71,10 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytes
     other = SweepConfig("flux1-dev.h100.eager", 4, num_requests=20)
     next(run_cells(other, cells, 1, journal, silent))
     assert len(ran) == len(cells) - 4, "another configuration begins anew"
+
+
+@pytest.mark.parametrize("line", [b"[]", b"\xff", b"[" * 100_000, b'{"cell": {}}', b'{"config": "x"}'])
+def test_lines_of_a_journal_that_mean_nothing_are_dropped(tmp_path: Path, line: bytes) -> None:
+    journal = tmp_path / "sweep.jsonl"
+    journal.write_bytes(line)
+    assert list(run_cells(SweepConfig("flux1-dev.h100", 2), (), 1, journal, silent)) == []

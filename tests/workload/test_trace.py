@@ -105,3 +105,13 @@ def test_arrivals_out_of_order_are_named_with_line_and_value(tmp_path: Path) -> 
     path = write(tmp_path / "trace.jsonl", {**RAW, "arrival_s": 2.5}, {**RAW, "request_id": "c", "arrival_s": 2})
     with pytest.raises(ConfigurationError, match=r"line 2: arrival_s is 2, before the 2\.5 of the line above"):
         read_trace(path)
+
+
+def test_text_that_can_not_be_written_again_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    write_trace(path, [TraceEntry("r0", 0.0, 256, 256, 20, 1.5, "half of a pair")])
+    path.write_text(path.read_text().replace("half", "\\ud800"))
+    with pytest.raises(
+        ConfigurationError, match="line 1: prompt is not valid Unicode: surrogates not allowed at character 0"
+    ):
+        read_trace(path)

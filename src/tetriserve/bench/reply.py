@@ -66,11 +66,7 @@ def read_reply(
     entry: TraceEntry, times_s: tuple[float, float], status: int, body: bytes, keep_image: bool = False
 ) -> Reply:
     """From an HTTP answer; `times_s` are latency and send lag."""
-    try:
-        answer = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        answer = None
-    answer = answer if isinstance(answer, dict) else {}
+    answer = read_object(body)
     if status != 200:
         return Reply(entry, *times_s, str(status), _message(answer, body))
     image = _first_image(answer)
@@ -79,6 +75,15 @@ def read_reply(
     report = answer.get("tetriserve")
     b64_json = image.get("b64_json") if keep_image else None
     return Reply(entry, *times_s, report=report if isinstance(report, dict) else {}, b64_json=b64_json)
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that an answer holds; empty if it is anything else."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _first_image(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
-import msgspec
 
+from tetriserve.bench.reply import read_object
 from tetriserve.core.errors import EngineError
 
 HEALTH_PATH = "/health"
@@ -93,8 +93,5 @@ async def _get(client: httpx.AsyncClient, path: str) -> httpx.Response | None:
 def _mapping(raw: Any) -> Mapping[str, Any]:
     """A JSON object, or an answer that holds one; empty if it is anything else."""
     if isinstance(raw, httpx.Response):
-        try:
-            raw = msgspec.json.decode(raw.content)
-        except msgspec.DecodeError:
-            raw = None
+        return read_object(raw.content)
     return raw if isinstance(raw, dict) else {}

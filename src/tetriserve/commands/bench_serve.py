@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -116,13 +117,7 @@ def _resolved(
 
 def _compare(args: argparse.Namespace) -> None:
     console = Console()
-    documents = [read_results(path) for path in args.compare]
-    try:
-        names = [document["runs"][0]["policy"] for document in documents]
-        names = names if names[0] != names[1] else [path.stem for path in args.compare]
-        console.print(comparison_table(names, lines(*documents), pairs(*documents)))
-    except (KeyError, IndexError, TypeError) as error:
-        raise ConfigurationError(f"--compare: not two results of bench or simulate: {error!r}") from error
+    names, documents = compare(console, args.compare)
     if args.plots is not None:
         parts = ("runs", "schedules")
         both = {
@@ -134,3 +129,15 @@ def _compare(args: argparse.Namespace) -> None:
             for part in parts
         }
         draw(console, args.plots / f"{'-'.join(names)}.json", both | {"config": documents[0]["config"]}, args.plots)
+
+
+def compare(console: Console, paths: Sequence[Path]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Show two files of results beside each other; their names, and what they hold. Raises ConfigurationError."""
+    documents = [read_results(path) for path in paths]
+    try:
+        names = [document["runs"][0]["policy"] for document in documents]
+        names = names if names[0] != names[1] else [path.stem for path in paths]
+        console.print(comparison_table(names, lines(*documents), pairs(*documents)))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ConfigurationError(f"--compare: not two results of bench or simulate: {error!r}") from error
+    return names, documents

@@ -96,7 +96,7 @@ def _charts(path: Path, document: dict[str, Any], from_s: float | None, for_s: f
         yield from _size_charts(document)
         yield from _schedule_charts(document, from_s, for_s)
         yield from _plan_charts(document)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         raise ConfigurationError(f"{path}: not the results of simulate, sweep, plan or bench: {error!r}") from error
 
 

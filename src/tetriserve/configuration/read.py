@@ -46,7 +46,10 @@ def _text(raw: Any) -> str:
 
 
 def _path(raw: Any) -> Path:
-    return Path(_text(raw)).expanduser()
+    try:
+        return Path(_text(raw)).expanduser()
+    except RuntimeError as error:  # nobody of that name
+        raise ValueError(str(error)) from error
 
 
 def _whole_number(raw: Any) -> int:

@@ -63,7 +63,7 @@ def read_file(path: Path, settings: Sequence[Setting]) -> dict[str, Any]:
     """What the file holds, by key. Raises ConfigurationError for a key that is no setting, with the nearest one."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: cannot read the configuration: {error}") from error
     keys = {one.key for one in settings}
     tables = {one.table for one in settings}

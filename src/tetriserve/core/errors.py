@@ -10,22 +10,29 @@ TetriServeError
 A missed deadline is an outcome, not an error.
 """
 
+MAX_CHARS = 480
+LAST_CHARS = 160
+"""Kept of the end of a text that is too long: the limit stands there."""
+
 
 class TetriServeError(Exception):
     """Root of the tree."""
 
 
 class InvalidRequestError(TetriServeError):
-    """A request that cannot be served as asked."""
+    """A request that cannot be served as asked. Its text is one line, whatever is quoted in it."""
 
     def __init__(self, message: str, param: str | None = None, code: str = "invalid_value") -> None:
-        super().__init__(message)
+        super().__init__(_one_line(message))
         self.param = param
         self.code = code
 
 
 class ConfigurationError(TetriServeError):
-    """A setting that cannot be used."""
+    """A setting that cannot be used. Its text is one line, whatever is quoted in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_one_line(message))
 
 
 class EngineError(TetriServeError):
@@ -42,3 +49,10 @@ class RequestFailedError(EngineError):
     def __init__(self, message: str, code: str = "engine_error") -> None:
         super().__init__(message)
         self.code = code
+
+
+def _one_line(text: str) -> str:
+    """A text that quotes what others wrote, such that a terminal, a log and a header can hold it."""
+    shown = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
+    cut = " [...] "
+    return shown if len(shown) <= MAX_CHARS else shown[: MAX_CHARS - LAST_CHARS - len(cut)] + cut + shown[-LAST_CHARS:]

@@ -8,9 +8,11 @@ from typing import Any
 
 from tetriserve.core.chunk import Stage
 from tetriserve.core.errors import ConfigurationError
-from tetriserve.core.size import Size
+from tetriserve.core.size import SIZE_MULTIPLE, Size
 
 FORMAT = 1
+MAX_TIME_S = 86_400.0
+MAX_COUNT = 999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Profile:
             entries = tuple(StepTime(**entry) for entry in raw.pop("entries"))
             stages = tuple(StageTime(**{**stage, "stage": Stage(stage["stage"])}) for stage in raw.pop("stages", ()))
             _check(entries, stages)
+            _check_rest(raw)
             return cls(entries=entries, stages=stages, **raw)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ConfigurationError(f"{source}: not a usable profile: {error}") from error
@@ -116,8 +119,26 @@ def _check(entries: tuple[StepTime, ...], stages: tuple[StageTime, ...]) -> None
     for entry in entries:
         if not isinstance(entry.step_s, int | float):
             raise ValueError(f"entry {entry}: step_s is not a number")
-        if not 0 < entry.step_s < float("inf") or min(entry.width, entry.height, entry.degree, entry.batch) < 1:
+        if not 0 < entry.step_s <= MAX_TIME_S or not _is_possible(entry) or not _is_count(entry.degree):
             raise ValueError(f"entry {entry} has a number out of range")
     for stage in stages:
-        if not 0 <= stage.seconds < float("inf") or min(stage.width, stage.height, stage.batch) < 1:
+        if not 0 <= stage.seconds <= MAX_TIME_S or not _is_possible(stage):
             raise ValueError(f"stage {stage} has a number out of range")
+
+
+def _is_possible(time: StepTime | StageTime) -> bool:
+    """Whether the sides are at least a token, and all are whole numbers that are not absurd."""
+    return _is_count(time.batch) and all(_is_count(side) and side >= SIZE_MULTIPLE for side in time.size)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= MAX_COUNT
+
+
+def _check_rest(raw: dict[str, Any]) -> None:
+    for name in ("model", "gpu", "dtype"):
+        if not isinstance(raw.get(name), str):
+            raise ValueError(f"{name} is {raw.get(name)!r}, must be a string")
+    switch_s = raw.get("switch_s")
+    if switch_s is not None and not (isinstance(switch_s, int | float) and 0 <= switch_s <= MAX_TIME_S):
+        raise ValueError(f"switch_s is {switch_s!r}, must be from 0 to {MAX_TIME_S:g} seconds")

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +45,13 @@ class Results:
         """What was measured, or None. Raises ConfigurationError for a file that is none of ours."""
         path = self._path(cell_id)
         try:
-            document: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
+            document = json.loads(gzip.decompress(path.read_bytes()))
         except FileNotFoundError:
             return None
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
             raise ConfigurationError(f"{path}: not a result: {error}") from error
+        if not isinstance(document, dict) or document.get("status") not in (DONE, FAILED):
+            raise ConfigurationError(f"{path}: not a result: its status is neither {DONE} nor {FAILED}")
         return document
 
     def status(self, cell_id: str) -> str | None:

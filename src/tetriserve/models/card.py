@@ -3,7 +3,6 @@
 A directory in the diffusers layout may hold a `tetriserve.json`; what it leaves out follows from the pipeline's class.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError
 from tetriserve.core.size import Size
+from tetriserve.models.json_file import read_object
 
 Guidance = Literal["true_cfg", "embedded", "none"]
 Weights = Literal["files", "random"]
@@ -59,7 +59,7 @@ def read_card(directory: Path) -> ModelCard:
     if not (directory / INDEX_FILE).is_file():
         raise ConfigurationError(f"{str(directory)!r} is not in the diffusers layout: it has no {INDEX_FILE}")
     pipeline = check_pipeline(directory / INDEX_FILE)
-    network = _read_json(directory / "transformer" / "config.json")
+    network = read_object(directory / "transformer" / "config.json")
     defaults = {
         "name": _name_of(directory.resolve()),
         "sizes": SIZES,
@@ -68,7 +68,7 @@ def read_card(directory: Path) -> ModelCard:
     }
     max_side_px = defaults.pop("max_side_px", None)
     path = directory / CARD_FILE
-    given = _read_json(path) if path.is_file() else {}
+    given = read_object(path) if path.is_file() else {}
     unknown = sorted(given.keys() - defaults.keys())
     if unknown:
         raise ConfigurationError(f"{path}: unknown keys {', '.join(unknown)}; there are {', '.join(defaults)}")
@@ -78,7 +78,7 @@ def read_card(directory: Path) -> ModelCard:
 
 def check_pipeline(index: Path) -> str:
     """The pipeline that a model_index.json names. Raises ConfigurationError if this package can't run it."""
-    pipeline = str(_read_json(index).get("_class_name"))
+    pipeline = str(read_object(index).get("_class_name"))
     if pipeline not in _DEFAULTS:
         raise ConfigurationError(f"{index} names the pipeline {pipeline!r}; supported are {', '.join(_DEFAULTS)}")
     return pipeline
@@ -168,16 +168,3 @@ def _sizes(path: Path, value: Any) -> tuple[Size, ...]:
     if not sizes:
         raise ConfigurationError(f"{path}: sizes can't be empty")
     return tuple(sorted(sizes, key=lambda size: (size.num_tokens, size)))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises ConfigurationError when there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} can't be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} holds no JSON object")
-    return content

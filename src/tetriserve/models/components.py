@@ -1,6 +1,5 @@
 """The parts of a pipeline, each from its folder of a model directory to its device."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ import transformers
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.card import INDEX_FILE
+from tetriserve.models.json_file import read_object
 from tetriserve.models.single_file import load_single_file
 from tetriserve.models.weights import load_encoder, load_module
 
@@ -58,9 +58,13 @@ class LoadWeights(Protocol):
 
 
 def read_components(directory: Path) -> tuple[Component, ...]:
-    """What a pipeline consists of, in the order of its model_index.json."""
-    entries: dict[str, Any] = json.loads((directory / INDEX_FILE).read_text(encoding="utf-8"))
-    return tuple(Component(name, *entry) for name, entry in entries.items() if isinstance(entry, list))
+    """What a pipeline consists of, in the order of its model_index.json. Raises ConfigurationError."""
+    index = directory / INDEX_FILE
+    entries = [(name, entry) for name, entry in read_object(index).items() if isinstance(entry, list)]
+    for name, entry in entries:
+        if len(entry) != 2 or not all(part is None or isinstance(part, str) for part in entry):
+            raise ConfigurationError(f"{index}: {name} is {entry!r}, must be a library and a class of it")
+    return tuple(Component(name, *entry) for name, entry in entries)
 
 
 def from_files(component: Component, directory: Path, device: torch.device, dtype: torch.dtype) -> Any:

@@ -4,7 +4,6 @@ Token, cache, endpoint and offline mode are huggingface_hub's own: `hf auth logi
 HF_HUB_OFFLINE.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from huggingface_hub import constants, errors
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.card import CARD_FILE, INDEX_FILE, check_pipeline
+from tetriserve.models.json_file import read_object
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 PRECISION_VARIANTS = "*.fp16*"
@@ -44,8 +44,8 @@ def download(name: str, revision: str | None, *, with_transformer: bool) -> Path
 def _patterns(index: Path, *, with_transformer: bool) -> Iterator[str]:
     """The files of the folders that the index names: all configurations, weights as safetensors only."""
     yield from (INDEX_FILE, CARD_FILE)
-    for folder, entry in json.loads(index.read_text(encoding="utf-8")).items():
-        if not isinstance(entry, list) or entry[0] is None:
+    for folder, entry in read_object(index).items():
+        if not isinstance(entry, list) or entry[:1] in ([], [None]):
             continue
         yield from (f"{folder}/*.{kind}" for kind in ("json", "txt", "model", "jinja"))
         if with_transformer or folder != "transformer":

@@ -1,6 +1,5 @@
 """How much a model's weights are, from the headers of its files or from its architecture: no tensor is read."""
 
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.card import ModelCard
 from tetriserve.models.components import Component, read_components
 from tetriserve.models.config import LoadingConfig
+from tetriserve.models.json_file import read_object
 from tetriserve.models.weight_files import (
     ENCODER_WEIGHTS_FILE,
     WEIGHTS_FILE,
@@ -47,7 +47,7 @@ def model_size(directory: Path, card: ModelCard, loading: LoadingConfig) -> Mode
     """Look at a model directory. Raises ConfigurationError if files are missing or not what they should be."""
     try:
         return _model_size(directory, card, loading)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
         raise ConfigurationError(f"the model in {str(directory)!r} can't be read: {error}") from error
 
 
@@ -58,7 +58,7 @@ def _model_size(directory: Path, card: ModelCard, loading: LoadingConfig) -> Mod
     in_blocks = {name: shape for name, shape in network.items() if IN_BLOCK.search(name) and len(shape) == 2}
     modulations = {name: shape for name, shape in in_blocks.items() if MODULATION.search(name)}
     products = [shape for name, shape in in_blocks.items() if name not in modulations]
-    config = json.loads((directory / "transformer" / "config.json").read_text(encoding="utf-8"))
+    config = read_object(directory / "transformer" / "config.json")
     return ModelSize(
         network=_count(network.values()),
         eight_bit=_count(products),
@@ -66,7 +66,7 @@ def _model_size(directory: Path, card: ModelCard, loading: LoadingConfig) -> Mod
         vae=_count(shapes.pop("vae").values()),
         encoders=sum(_count(encoder.values()) for encoder in shapes.values()),
         width=config["num_attention_heads"] * config["attention_head_dim"],
-        decode_channels=_decode_channels(json.loads((directory / "vae" / "config.json").read_text(encoding="utf-8"))),
+        decode_channels=_decode_channels(read_object(directory / "vae" / "config.json")),
     )
 
 

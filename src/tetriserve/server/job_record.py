@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import TypeAdapter
 
+from tetriserve.core.errors import InvalidRequestError
 from tetriserve.server.call import Call
 from tetriserve.server.wire.errors import ErrorBody
 from tetriserve.server.wire.images import ServingReport
@@ -67,4 +68,7 @@ def write_record(record: JobRecord) -> str:
 
 def read_record(text: str) -> JobRecord:
     """From JSON. Raises ValueError."""
-    return _RECORD.validate_json(text)
+    try:
+        return _RECORD.validate_json(text)
+    except InvalidRequestError as error:  # another version had other limits
+        raise ValueError(str(error)) from error

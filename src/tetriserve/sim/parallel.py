@@ -48,14 +48,15 @@ def _read(journal: Path, config: SweepConfig, wanted: set[Cell]) -> dict[Cell, R
     if not journal.exists():
         return {}
     done: dict[Cell, Row] = {}
-    for line in journal.read_text(encoding="utf-8").splitlines():
+    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
-            cell = Cell(**entry["cell"])
-        except (ValueError, TypeError, KeyError):
+            cell, row = Cell(**entry["cell"]), entry["row"]
+            is_wanted = entry["config"] == config.key() and cell in wanted
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
-        if entry["config"] == config.key() and cell in wanted:
-            done[cell] = entry["row"]
+        if is_wanted:
+            done[cell] = row
     return done
 
 

@@ -116,6 +116,10 @@ def _check_text(raw: dict[str, Any], name: str, most: int) -> None:
         raise ValueError(f"{name} is {value!r}, must be a string")
     if not 0 < len(value) <= most:
         raise ValueError(f"{name} has {len(value)} characters, must have 1 to {most}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} is not valid Unicode: {error.reason} at character {error.start}") from None
 
 
 def _integer(raw: dict[str, Any], name: str) -> int:

@@ -1,0 +1,73 @@
+"""What is read of a model's directory before its weights: index, card, configurations, headers of weight files."""
+
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fuzz.target import Target, as_json
+from tetriserve.core.errors import ConfigurationError
+from tetriserve.models.card import read_card
+from tetriserve.models.components import read_components
+from tetriserve.models.config import AS_IT_IS
+from tetriserve.models.model_size import model_size
+from tetriserve.models.weight_files import stored_shapes
+from tetriserve.runtime.config import EMBEDDED_MODEL_DIR
+
+WEIGHTS_INDEX = "transformer/diffusion_pytorch_model.safetensors.index.json"
+HEADER = {
+    "__metadata__": {"format": "pt"},
+    "transformer_blocks.0.norm1.linear.weight": {"dtype": "F32", "shape": [4, 2], "data_offsets": [0, 32]},
+    "x.bias": {"dtype": "F32", "shape": [4], "data_offsets": [32, 48]},
+}
+
+
+def with_file(name: str) -> Callable[[bytes, Path], None]:
+    """Reads a copy of the embedded model that has this file of it changed."""
+
+    def read(data: bytes, folder: Path) -> None:
+        directory = folder / "model"
+        if not directory.is_dir():
+            shutil.copytree(EMBEDDED_MODEL_DIR, directory, copy_function=_link)
+        path = directory / name
+        path.unlink(missing_ok=True)
+        path.write_bytes(data)
+        card = read_card(directory)
+        for component in read_components(directory):
+            if component.library is not None:
+                component.model_class()
+        model_size(directory, card, AS_IT_IS)
+
+    return read
+
+
+def _link(origin: str, copy: str) -> None:
+    Path(copy).symlink_to(origin)
+
+
+def read_header(data: bytes, folder: Path) -> None:
+    path = folder / "weights.safetensors"
+    path.write_bytes(data)
+    stored_shapes(path)
+
+
+def as_safetensors(document: Any) -> bytes:
+    header = as_json(document)
+    return struct.pack("<Q", len(header)) + header + bytes(48)
+
+
+def _of_model(name: str) -> Target:
+    document = json.loads((EMBEDDED_MODEL_DIR / name).read_text(encoding="utf-8"))
+    return Target(f"model's {name}", with_file(name), (document,), share=0.5, errors=(ConfigurationError,))
+
+
+TARGETS = (
+    _of_model("model_index.json"),
+    _of_model("tetriserve.json"),
+    _of_model("transformer/config.json"),
+    _of_model("vae/config.json"),
+    _of_model(WEIGHTS_INDEX),
+    Target("safetensors header", read_header, (HEADER,), as_safetensors),
+)
