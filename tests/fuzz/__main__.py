@@ -21,9 +21,9 @@ from fuzz.targets import TARGETS
 
 OUT = Path("out/fuzz")
 DRAWN_SHARE = 0.2
-"""Of the cases that are nearly right; guided ones take a tenth of their time."""
+"""Of the cases, those that are nearly right; the others are guided by what code they reach."""
 CALLS_SHARE = 1 / 2000
-"""Calls of a route for each case: they are whole requests, about 20 ms each."""
+"""Calls of a route for each case: they are whole requests."""
 GUIDED_LIMIT_S = 600
 
 
