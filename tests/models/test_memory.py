@@ -52,7 +52,7 @@ def test_weights_are_counted_from_headers(checkpoint: GetCheckpoint) -> None:
 def test_a_missing_configuration_is_refused(checkpoint: GetCheckpoint, tmp_path: Path) -> None:
     directory = Path(shutil.copytree(checkpoint("none"), tmp_path / "model"))
     (directory / "vae" / "config.json").unlink()
-    with pytest.raises(ConfigurationError, match=r"can't be read: .*vae/config\.json"):
+    with pytest.raises(ConfigurationError, match=r"vae/config\.json does not exist"):
         model_size(directory, read_card(directory), AS_IT_IS)
 
 
