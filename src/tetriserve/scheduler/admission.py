@@ -61,7 +61,7 @@ def foresee(view: View, newcomers: Sequence[Request]) -> Foresight:
     new = [_of_request(one, view, slower) for one in newcomers]
     after_s = _play([*(_of_view(one, view, slower) for one in accepted), *new], view)
     due_s = {one.request_id: one.deadline_s for one in accepted}
-    due_s.update((one.request_id, one.deadline_s) for one in newcomers)
+    due_s.update((one.request_id, one.due_s) for one in newcomers)
     late = {id_ for id_, end_s in after_s.items() if end_s > due_s[id_] + TOLERANCE_S}
     late_anyway = {id_ for id_, end_s in before_s.items() if end_s > due_s[id_] + TOLERANCE_S}
     names = {one.request_id for one in newcomers}
@@ -92,7 +92,7 @@ def _of_request(one: Request, view: View, slower: float) -> _Run:
     encode_s = cost.stage_s(Stage.ENCODE, one.size)
     begin_s = max(one.arrival_s, view.now_s) + encode_s
     decode_s = cost.stage_s(Stage.DECODE, one.size)
-    due_s = one.deadline_s - decode_s
+    due_s = one.due_s - decode_s
     ladder = _ladder(one.size, view, slower)
     return _Run(one.request_id, ladder, one.num_inference_steps, begin_s, due_s, decode_s, encode_s)
 
