@@ -11,6 +11,7 @@ class Request:
 
     `seed` means what diffusers means by it: `torch.Generator("cpu").manual_seed(seed)`. `weight` says how much it is
     worth where somebody must be left out. `num_partial_images`: pictures to show on the way.
+    `is_watched`: somebody wants to hear of each of its steps.
     """
 
     request_id: str
@@ -24,6 +25,7 @@ class Request:
     negative_prompt: str = ""
     weight: float = 1.0
     num_partial_images: int = 0
+    is_watched: bool = False
 
     @property
     def slo_s(self) -> float:
