@@ -11,7 +11,8 @@ class Request:
 
     `seed` means what diffusers means by it: `torch.Generator("cpu").manual_seed(seed)`. `weight` says how much it is
     worth where somebody must be left out. `num_partial_images`: pictures to show on the way. `delivery_s`: what the
-    way from the decoded image to whoever judges the deadline is expected to take.
+    way from the decoded image to whoever judges the deadline is expected to take. `is_watched`: somebody wants to hear
+    of each of its steps.
     """
 
     request_id: str
@@ -26,6 +27,7 @@ class Request:
     weight: float = 1.0
     num_partial_images: int = 0
     delivery_s: float = 0.0
+    is_watched: bool = False
 
     @property
     def due_s(self) -> float:

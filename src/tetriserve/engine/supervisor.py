@@ -26,6 +26,7 @@ from tetriserve.engine.messages import (
     Regroup,
     Report,
     StartFailed,
+    Stepped,
 )
 from tetriserve.engine.transport import Transport
 
@@ -150,6 +151,8 @@ class Supervisor:
                 raise ConfigurationError(message)
             case StartFailed(message) | Died(message):
                 return message
+            case Stepped():
+                self._dispatcher.step(report)
             case Finished():
                 if report.cut:
                     self._members.spoil(report.cut)
