@@ -248,7 +248,7 @@ class Scheduler:
         timeline, ahead_s = self._timeline, self._config.ahead_s
         free_s, is_open = timeline.free_s(now_s), timeline.open_devices()
         world = now_s, ahead_s, self._pending, free_s, is_open, self._cost, self._num_devices
-        return View(*world, self._pace.mean)
+        return View(*world, self._pace.mean, self._pace.cautious)
 
     def _commit(self, assignment: Assignment, now_s: float, chunks: list[Chunk]) -> None:
         """Add encodings, the steps, and decodings; of these, all but the steps run on the first device."""

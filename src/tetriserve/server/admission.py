@@ -124,7 +124,7 @@ def _unmeetable(call: Call, found: Foresight) -> RejectedError:
         return RejectedError("no device is up; they are being restarted", "deadline_unmeetable", 1)
     predicted_s, slo_s = found.finished_s - call.arrival_s, call.deadline_s - call.arrival_s
     if found.num_harmed:
-        why = f"and would make {found.num_harmed} accepted images late"
+        why = f"and would make {found.num_harmed} accepted images late, or later"
     else:
         why = "and the deadline could not be met"
     late_s = found.finished_s - call.deadline_s
