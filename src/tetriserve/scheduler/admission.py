@@ -57,12 +57,12 @@ class _Run:
         self.degree, self.step_s = self.ladder[rung]
 
 
-def foresee(view: View, newcomers: Sequence[Request]) -> Foresight:
-    """What becomes of the newcomers, and of others because of them."""
-    accepted, slower = view.requests, _slower(view)
-    before_s = forecast(view)
-    new = [_of_request(one, view, slower) for one in newcomers]
-    after_s = _play([*(_of_view(one, view, slower) for one in accepted), *new], view)
+def foresee(view: View, newcomers: Sequence[Request], coming: Sequence[Request] = ()) -> Foresight:
+    """What becomes of the newcomers, and of others because of them; `coming` are accepted, and not in view yet."""
+    accepted: list[RequestView | Request] = [*view.requests, *coming]
+    slower = _slower(view)
+    before_s = _play([_run(one, view, slower) for one in accepted], view)
+    after_s = _play([_run(one, view, slower) for one in (*accepted, *newcomers)], view)
     on_time = all(after_s[one.request_id] <= one.deadline_s + TOLERANCE_S for one in newcomers)
     limits_s = {one.request_id: max(one.deadline_s, before_s[one.request_id]) for one in accepted if _counts(one, view)}
     num_harmed = sum(after_s[id_] > limit_s + TOLERANCE_S for id_, limit_s in limits_s.items())
@@ -72,10 +72,10 @@ def foresee(view: View, newcomers: Sequence[Request]) -> Foresight:
 def forecast(view: View) -> dict[str, float]:
     """When the image of everybody pending is there."""
     slower = _slower(view)
-    return _play([_of_view(one, view, slower) for one in view.requests], view)
+    return _play([_run(one, view, slower) for one in view.requests], view)
 
 
-def _counts(one: RequestView, view: View) -> bool:
+def _counts(one: RequestView | Request, view: View) -> bool:
     """Whether newcomers are refused for its sake: not if it should have been there twice by now.
 
     Otherwise a pile of late jobs, as after a restart, would keep everybody out until it is worked off.
@@ -87,6 +87,10 @@ def _slower(view: View) -> float:
     """What the profile's times are multiplied by: what devices may well need, and the reserve, unless all are idle."""
     idle = not view.requests and max(view.free_s) <= view.now_s + TOLERANCE_S
     return view.cautious_slowness * (1.0 if idle else 1.0 + RESERVE)
+
+
+def _run(one: RequestView | Request, view: View, slower: float) -> _Run:
+    return _of_request(one, view, slower) if isinstance(one, Request) else _of_view(one, view, slower)
 
 
 def _of_view(one: RequestView, view: View, slower: float) -> _Run:

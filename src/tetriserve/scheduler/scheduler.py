@@ -103,9 +103,9 @@ class Scheduler:
         ask = self._ask_for_tick(self._next_look_s(now_s))
         return (*done, *ask) if done else ask
 
-    def foresee(self, newcomers: Sequence[Request], now_s: float) -> Foresight:
-        """Whether requests that have not arrived could be met, by a forecast over all that have. Changes nothing."""
-        return foresee(self._view(now_s), newcomers)
+    def foresee(self, newcomers: Sequence[Request], now_s: float, coming: Sequence[Request] = ()) -> Foresight:
+        """Whether requests could be met, by a forecast over all that have arrived or are `coming`. Changes nothing."""
+        return foresee(self._view(now_s), newcomers, coming)
 
     def flight_s(self, chunk_id: int) -> tuple[float, float]:
         """Predicted start and end of a chunk in flight, as of the last event."""
