@@ -5,12 +5,12 @@ import queue
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scheduler.builders import make_cost
 from tetriserve.core.chunk import Chunk, Stage
-from tetriserve.core.events import ChunkEnd, Event, WorkersBack, WorkersLost
+from tetriserve.core.events import ChunkEnd, News, StepDone, WorkersBack, WorkersLost
 from tetriserve.core.executor import Executor
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
@@ -21,6 +21,8 @@ from tetriserve.sim.executor import Faults, SimulatedExecutor
 
 FAILING_ID = "fails"
 """A request with this id cannot go on after its first DENOISE chunk."""
+WATCHED_ID = "watched"
+"""And of one with this id every step is told."""
 
 
 @dataclass
@@ -34,7 +36,7 @@ class Harness:
     settle: Callable[[], None]
     lose_device: Callable[[int], None]
     size: Size
-    events: list[Event] = field(default_factory=list)
+    events: list[News] = field(default_factory=list)
     next_chunk_id: int = 0
     skew_s: float = 1e-6
     seen: set[str] = field(default_factory=set)
@@ -73,7 +75,8 @@ class Harness:
 
     def _request(self, request_id: str) -> Request:
         guidance_scale = 1e38 if request_id == FAILING_ID else 3.5  # with which real latents overflow
-        return Request(request_id, "a red apple", self.size, 4, guidance_scale, 1, 0.0, 60.0)
+        made = Request(request_id, "a red apple", self.size, 4, guidance_scale, 1, 0.0, 60.0)
+        return replace(made, is_watched=request_id == WATCHED_ID)
 
 
 @contextmanager
@@ -90,7 +93,7 @@ class RealWorkers:
     """Four worker processes for a whole session of tests."""
 
     def __init__(self, model_dir: Path) -> None:
-        self._arrivals: queue.Queue[Event] = queue.Queue()
+        self._arrivals: queue.Queue[News] = queue.Queue()
         self._pending: set[int] = set()
         self._lost: set[int] = set()
         self.executor = ProcessExecutor(EngineConfig(model_dir, "cpu:4"), self._arrivals.put)
@@ -99,7 +102,7 @@ class RealWorkers:
     @contextmanager
     def harness(self) -> Iterator[Harness]:
         """The workers as one test sees them."""
-        events: list[Event] = []
+        events: list[News] = []
         made = Harness(self.executor, lambda: self._settle(events), self._kill, Size(64, 64), events)
         made.skew_s = 0.1
         made.on_submit = lambda chunks: self._pending.update(chunk.chunk_id for chunk in chunks)
@@ -108,7 +111,7 @@ class RealWorkers:
         for request_id in made.seen:
             self.executor.release(request_id)
 
-    def _settle(self, events: list[Event]) -> None:
+    def _settle(self, events: list[News]) -> None:
         while self._pending or self._lost or not self._arrivals.empty():
             event = self._arrivals.get(timeout=30)
             events.append(event)
@@ -117,6 +120,8 @@ class RealWorkers:
                     self._lost |= set(devices)
                 case WorkersBack(devices):
                     self._lost -= set(devices)
+                case StepDone():
+                    pass
                 case _:
                     assert isinstance(event, ChunkEnd)
                     self._pending.remove(event.chunk_id)

@@ -3,9 +3,9 @@
 import time
 from itertools import pairwise
 
-from contract.harness import FAILING_ID, Harness
+from contract.harness import FAILING_ID, WATCHED_ID, Harness
 from tetriserve.core.chunk import Stage
-from tetriserve.core.events import ChunkDone, ChunkFailed, ChunkLost, WorkersBack, WorkersLost
+from tetriserve.core.events import ChunkDone, ChunkEnd, ChunkFailed, ChunkLost, StepDone, WorkersBack, WorkersLost
 from tetriserve.core.outcome import CANCELLED
 
 
@@ -69,6 +69,26 @@ def test_two_requests_take_steps_together(harness: Harness) -> None:
     harness.settle()
     assert all(isinstance(end, ChunkDone) for end in harness.ends().values())
     assert len(harness.ends()) == 5
+
+
+def test_every_step_of_a_watched_request_is_told_and_the_last_of_a_chunk_by_its_end(harness: Harness) -> None:
+    watched, other = harness.image(WATCHED_ID, ((0,), 1), ((0, 1), 3)), harness.image("other", ((2, 3), 4))
+    harness.submit(*watched, *other)
+    harness.settle()
+    mine = {chunk.chunk_id for chunk in watched}
+    told = [event for event in harness.events if isinstance(event, StepDone)]
+    assert told == [StepDone(watched[2].chunk_id, 1), StepDone(watched[2].chunk_id, 2)]
+    ends = [event for event in harness.events if isinstance(event, StepDone | ChunkEnd) and event.chunk_id in mine]
+    assert [type(event) for event in ends] == [ChunkDone, ChunkDone, StepDone, StepDone, ChunkDone, ChunkDone]
+
+
+def test_a_step_of_a_batch_is_told_if_one_of_it_is_watched(harness: Harness) -> None:
+    encode = [harness.chunk(Stage.ENCODE, (id_,), (0,)) for id_ in ("a", WATCHED_ID)]
+    both = harness.chunk(Stage.DENOISE, ("a", WATCHED_ID), (0,), range(4))
+    harness.submit(*encode, both)
+    harness.settle()
+    told = [event.num_steps for event in harness.events if isinstance(event, StepDone)]
+    assert told == [1, 2, 3]
 
 
 def test_a_failing_request_touches_no_other(harness: Harness) -> None:

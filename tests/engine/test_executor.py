@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import pytest
 
 from parity.fixtures import GetEngine
+from parity.harness import EVENT_TIMEOUT_S
 from parity.reference import Reference, assert_same
 from tetriserve.core.errors import EngineError
-from tetriserve.core.events import ChunkDone
+from tetriserve.core.events import ChunkDone, StepDone
 
 
 def test_the_parent_needs_no_torch() -> None:
@@ -24,6 +27,29 @@ def test_times_are_in_order_and_on_the_monotonic_clock(engine: GetEngine) -> Non
     assert all(isinstance(event, ChunkDone) and event.started_s < event.finished_s for event in events)
     starts = [event.started_s for event in events]
     assert starts == sorted(starts)
+
+
+def test_steps_are_told_while_their_chunk_runs_at_every_degree_and_the_image_is_the_same(
+    engine: GetEngine, reference: Reference
+) -> None:
+    engine_2 = engine("true_cfg", 2)
+    request = replace(engine_2.request("208x144", steps=12), is_watched=True)
+    work = engine_2.plan(request, [*[(0,)] * 4, *[(0, 1)] * 5, *[(1,)] * 3])
+    engine_2.executor.submit(work)
+    told, came_s = [], []
+    while len(told) < 5 + 3 + 4 + 2:
+        told.append(engine_2.events.get(timeout=EVENT_TIMEOUT_S))
+        came_s.append(time.monotonic())
+    for chunk, _ in work:
+        *steps, (end, _) = [
+            (event, at_s) for event, at_s in zip(told, came_s, strict=True) if event.chunk_id == chunk.chunk_id
+        ]
+        assert isinstance(end, ChunkDone)
+        assert [event for event, _ in steps] == [StepDone(chunk.chunk_id, num + 1) for num in range(len(steps))]
+        assert len(steps) == max(0, chunk.num_steps - 1)
+        assert all(end.started_s < at_s for _, at_s in steps)
+        assert not steps or steps[0][1] < end.finished_s  # not all of them at the end
+    assert_same(engine_2.take(request), reference.image(engine_2.model_dir, request))
 
 
 def test_a_profiler_may_step_at_any_degree_without_ever_decoding(engine: GetEngine) -> None:

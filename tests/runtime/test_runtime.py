@@ -6,7 +6,7 @@ import pytest
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.errors import EngineError, RequestCancelledError, RequestFailedError
-from tetriserve.core.events import ChunkDone, ChunkFailed, ChunkLost, Event, Tick, WorkersBack, WorkersLost
+from tetriserve.core.events import ChunkDone, ChunkFailed, ChunkLost, Event, StepDone, Tick, WorkersBack, WorkersLost
 from tetriserve.core.image import Image
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
@@ -130,9 +130,35 @@ async def test_whoever_watches_is_told_of_steps_and_pictures() -> None:
     told: list[Progress] = []
     watched = runtime.generate(request("a"), told.append)
     await asyncio.gather(watched, runtime.generate(request("b")))
-    (progress,) = told
-    assert (progress.request.request_id, progress.num_steps_done) == ("a", 3)
-    assert progress.preview == Image(1, 1, b"pre")
+    assert [(progress.request.request_id, progress.num_steps_done) for progress in told] == [
+        ("a", 1),
+        ("a", 2),
+        ("a", 3),
+    ]
+    assert [progress.preview for progress in told] == [None, None, Image(1, 1, b"pre")]
+    assert [chunk.num_steps for chunk in executor.submitted if "a" in chunk.request_ids] == [0, 3, 0]
+
+
+async def test_a_step_is_told_when_it_is_done_and_not_again_when_it_is_taken_again() -> None:
+    executor = InstantExecutor(stall=True)
+    runtime = make_runtime(executor)
+    told: list[int] = []
+    task = asyncio.create_task(runtime.generate(request("a"), lambda progress: told.append(progress.num_steps_done)))
+    while not executor.submitted:
+        await asyncio.sleep(0.001)
+    executor.stall = False
+    lost = list(executor.submitted)
+    (steps,) = [chunk for chunk in lost if chunk.stage is Stage.DENOISE]
+    runtime.handle(StepDone(steps.chunk_id, 1))
+    runtime.handle(StepDone(steps.chunk_id, 2))
+    assert told == [1, 2]
+    runtime.handle(WorkersLost((0,), "killed"))
+    for chunk in lost:
+        runtime.handle(ChunkLost(chunk.chunk_id, "killed", suspect=False))
+    runtime.handle(StepDone(steps.chunk_id, 2))
+    runtime.handle(WorkersBack((0,)))
+    await task
+    assert told == [1, 2, 3]
 
 
 async def test_a_request_whose_chunks_are_lost_goes_on_when_there_is_a_device() -> None:

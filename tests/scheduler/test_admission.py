@@ -34,6 +34,12 @@ def test_on_an_idle_machine_it_takes_its_fastest_time() -> None:
     assert found.can_be_met
 
 
+def test_an_image_must_be_there_early_enough_to_be_delivered() -> None:
+    request = make_request("a", LARGE, 10, slo_s=0.7)
+    assert foresee(make_view([]), [replace(request, delivery_s=0.05)]).can_be_met
+    assert not foresee(make_view([]), [replace(request, delivery_s=0.2)]).can_be_met
+
+
 def test_it_waits_for_busy_devices() -> None:
     view = make_view([], busy=dict.fromkeys(range(8), 2.0))
     found = foresee(view, [make_request("a", LARGE, 10, slo_s=1.0)])

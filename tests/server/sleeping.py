@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from scheduler.builders import LARGE, MEDIUM, SMALL, make_cost
 from tetriserve.core.chunk import Chunk, Stage
-from tetriserve.core.events import ChunkDone, Event
+from tetriserve.core.events import ChunkDone, ChunkLost, News, StepDone, WorkersBack, WorkersLost
 from tetriserve.core.image import Image
 from tetriserve.core.partial import is_partial_due
 from tetriserve.core.request import Request
@@ -43,15 +43,16 @@ class LoopClock:
 
 
 class SleepingExecutor(SimulatedExecutor):
-    """Takes the time that the cost model says, and has an image of one colour in the end. `cancelled` keeps count."""
+    """Takes the time that the cost model says, and has an image of one colour in the end. Keeps count."""
 
     failed: Exception | None = None
 
     def __init__(self, cost: CostModel, num_devices: int, failing_ids: Collection[str]) -> None:
         super().__init__(cost, num_devices, LoopClock(), self._arrived, Faults(failing_ids=failing_ids))
-        self.listener: Callable[[Event], None] = lambda event: None
+        self.listener: Callable[[News], None] = lambda event: None
         self.cancelled: list[str] = []
         self.released: list[str] = []
+        self.num_lost = 0
         self._chunks: dict[int, tuple[Chunk, tuple[Request, ...]]] = {}
         self._sizes: dict[str, Size] = {}
         self._previews: dict[str, Image] = {}
@@ -79,7 +80,11 @@ class SleepingExecutor(SimulatedExecutor):
     def take_preview(self, request_id: str) -> Image | None:
         return self._previews.pop(request_id, None)
 
-    def _arrived(self, event: Event) -> None:
+    def _arrived(self, event: News) -> None:
+        if isinstance(event, StepDone | WorkersLost | WorkersBack):
+            self.listener(event)
+            return
+        self.num_lost += isinstance(event, ChunkLost)
         chunk, requests = self._chunks.pop(event.chunk_id)  # type: ignore[union-attr]
         if isinstance(event, ChunkDone) and chunk.stage is Stage.DENOISE:
             for request, first in zip(requests, chunk.first_steps, strict=True):

@@ -62,6 +62,18 @@ def test_what_was_let_in_counts_before_the_scheduler_hears_of_it() -> None:
     gate.admit(others[1])
 
 
+async def test_images_are_due_as_much_earlier_as_answers_have_taken() -> None:
+    async with sleeping_server() as server:
+        body = ImagesRequest(prompt="x", size="512x512", num_inference_steps=1)
+        before = read_call(server.service, ServerConfig(), body, None, "ann")
+        await post(server, prompt="x", size="512x512", num_inference_steps=1)
+        after = read_call(server.service, ServerConfig(), body, None, "ann")
+        other = read_call(server.service, ServerConfig(), body.model_copy(update={"n": 2}), None, "ann")
+    assert [request.due_s for request in before.requests()] == [before.deadline_s]
+    assert [after.deadline_s - 1.0 < request.due_s < after.deadline_s for request in after.requests()] == [True]
+    assert other.delivery_s == 0.0
+
+
 async def test_best_effort_takes_what_cannot_be_met() -> None:
     async with sleeping_server() as server:
         late = await post(server, prompt="x", size="256x256", num_inference_steps=5, slo_ms=1)

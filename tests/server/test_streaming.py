@@ -40,8 +40,7 @@ async def test_progress_partial_images_and_the_image_come_in_order() -> None:
     partial = [data for name, data in events if name == "image_generation.partial_image"]
     assert [data["partial_image_index"] for data in partial] == [0, 1, 2]
     steps = [data["num_steps_done"] for name, data in events if name == "tetriserve.progress"]
-    assert steps == sorted(set(steps))
-    assert steps[-1] == 20
+    assert steps == list(range(1, 21))
     for data in (*partial, events[-1][1]):
         picture = PIL.Image.open(io.BytesIO(base64.b64decode(data["b64_json"])))
         assert (picture.size, picture.format) == ((512, 512), "WEBP")
@@ -65,18 +64,41 @@ async def test_a_failure_is_an_event_in_the_shape_of_an_error() -> None:
     assert events[-1][1]["error"]["code"] == "engine_error"
 
 
-async def test_an_event_is_sent_when_its_chunk_has_ended() -> None:
-    """From the end of a chunk on the engine's clock to the client: 50 ms at most."""
+async def test_every_step_of_several_images_is_told_once_and_in_order() -> None:
+    body = {"prompt": "x", "size": "256x256", "n": 3, "num_inference_steps": 12}
+    async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:
+        events = await events_of(client, **body)
+    told = [(data["image_index"], data["num_steps_done"]) for name, data in events if name == "tetriserve.progress"]
+    assert sorted(told) == [(index, step) for index in range(3) for step in range(1, 13)]
+    assert all([step for one, step in told if one == index] == list(range(1, 13)) for index in range(3))
+
+
+async def test_steps_that_are_taken_again_because_a_worker_died_are_not_told_again() -> None:
+    async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:
+        told = []
+        async with client.stream("POST", PATH, json={"prompt": "x", "size": "512x512", "stream": True}) as response:
+            async for line in response.aiter_lines():
+                if line.startswith("data: ") and "num_steps_done" in line:
+                    told.append(json.loads(line.removeprefix("data: "))["num_steps_done"])
+                    if told[-1] == 7:
+                        server.executor.lose_workers((0, 1))
+    assert told == list(range(1, 21))
+    assert server.executor.num_lost > 0
+
+
+async def test_an_event_is_sent_when_its_step_has_ended() -> None:
+    """From the end of a step on the engine's clock to the client: 50 ms at most; making partial images delays none."""
+    body = {"prompt": "x", "size": "512x512", "stream": True, "partial_images": 3, "output_format": "webp"}
     async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:
         done: list[float] = []
         tell = server.executor.listener
         server.executor.listener = lambda event: (done.append(time.monotonic()), tell(event))  # type: ignore[func-returns-value,assignment]
         seen = []
-        async with client.stream("POST", PATH, json={"prompt": "x", "size": "512x512", "stream": True}) as response:
+        async with client.stream("POST", PATH, json=body) as response:
             async for line in response.aiter_lines():
                 if line == "event: tetriserve.progress":
                     seen.append(time.monotonic())
-    assert len(seen) == len(done) - 2  # encoding and decoding take no steps
+    assert len(seen) == len(done) - 2 == 20  # encoding and decoding take no steps
     delays = sorted(came - ended for came, ended in zip(seen, done[1:-1], strict=True))
     assert delays[len(delays) // 2] < 0.05
 
@@ -114,7 +136,7 @@ def test_the_official_client_streams_real_partial_images(server: RunningServer) 
             size="128x128",
             stream=True,
             partial_images=2,
-            extra_body={"num_inference_steps": 30},
+            extra_body={"num_inference_steps": 100},  # several chunks
         )
         events = list(stream)
     partial = [event for event in events if event.type == "image_generation.partial_image"]

@@ -33,7 +33,6 @@ def run(args: argparse.Namespace) -> None:
             negative_prompt=args.negative_prompt,
         )
         with pipeline:
-            progress(0, params.n, f"{params.n} x {params.size}, {params.num_inference_steps} steps")
             images = pipeline.run(params)
     for index, image in enumerate(images):
         path = args.out if params.n == 1 else args.out.with_stem(f"{args.out.stem}-{index}")

@@ -1,4 +1,4 @@
-"""What happened: the only input of the scheduler.
+"""What happened: the only input of the scheduler, and StepDone for those who look on.
 
 Events that share an instant are handled in the order (rank, sequence number): finished work first, then new
 work, then work that is not wanted any more, then the clock.
@@ -93,3 +93,16 @@ class Tick:
 
 ChunkEnd = ChunkDone | ChunkFailed | ChunkLost
 Event = WorkersLost | WorkersBack | ChunkEnd | Arrived | Cancelled | Tick
+
+
+class StepDone(NamedTuple):
+    """The first `num_steps` steps of a chunk are done, and it goes on. No event: what is planned is chunks.
+
+    What was done of a chunk that is lost later is done again.
+    """
+
+    chunk_id: int
+    num_steps: int
+
+
+News = Event | StepDone

@@ -14,6 +14,9 @@ class Executor(Protocol):
     request's earlier chunks have ended, and their events come in that order. How events are delivered is the
     implementation's constructor's business.
 
+    Of a DENOISE chunk with a request that `is_watched` it also tells every step but the last as a StepDone, in order,
+    before the chunk's event. Steps that end at nearly the same time may be told by the last of them alone.
+
     Devices can be lost and come back (WorkersLost, WorkersBack). Lost with them are the chunks on them, those submitted
     to them later, and all later chunks of the same requests. A request whose chunk was lost goes on, on any devices,
     with the chunk after its last one that was done: what it needs there is the executor's business. A chunk that was

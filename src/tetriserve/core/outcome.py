@@ -46,5 +46,5 @@ class Outcome:
 
     @property
     def met_deadline(self) -> bool:
-        """Whether there is an image and it was in time."""
-        return self.error is None and self.finished_s <= self.request.deadline_s
+        """Whether there is an image, early enough to be delivered by the deadline."""
+        return self.error is None and self.finished_s <= self.request.due_s

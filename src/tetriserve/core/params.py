@@ -58,7 +58,7 @@ class GenerationParams:
         """The same, with `slo_s` where none was asked for."""
         return self if self.slo_s is not None else replace(self, slo_s=slo_s)
 
-    def requests(self, request_id: str, arrival_s: float) -> tuple[Request, ...]:
+    def requests(self, request_id: str, arrival_s: float, delivery_s: float = 0.0) -> tuple[Request, ...]:
         """One request per image, with one deadline. The SLO must be known by now."""
         assert self.slo_s is not None
         return tuple(
@@ -74,6 +74,7 @@ class GenerationParams:
                 self.negative_prompt,
                 self.weight,
                 self.num_partial_images,
+                delivery_s,
             )
             for index in range(self.n)
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tetriserve.engine.messages import Failure, Finished, Picture, Preview
+from tetriserve.engine.messages import Failure, Finished, Picture, Preview, Stepped
 from tetriserve.models.adapter import RequestState
 
 
@@ -43,6 +43,20 @@ class Launched:
             previews=tuple(Preview(request_id, picture_of(rgb)) for request_id, rgb in self.previews),
             latents=() if self.latents is None else self.latents.wait(),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchedStep:
+    """A step that a device has been given, of a chunk of which more follow. `wait` is as that of Launched."""
+
+    chunk_id: int
+    num_steps: int
+    reached: Callable[[], None]
+
+    def wait(self) -> Stepped:
+        """Until the device is through with this step."""
+        self.reached()
+        return Stepped(self.chunk_id, self.num_steps)
 
 
 class Kept:
@@ -98,6 +112,19 @@ class Stopwatch:
             return float(begin.elapsed_time(end)) / 1e3
 
         return wait
+
+
+def milestone(device: torch.device) -> Callable[[], None]:
+    """What waits until all that was launched so far is done; it sleeps meanwhile, unlike a Stopwatch."""
+    if device.type != "cuda":
+        return lambda: None
+    event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    event.record()
+
+    def wait() -> None:
+        event.synchronize()
+
+    return wait
 
 
 def finite_flags(states: Sequence[RequestState]) -> Tensor:

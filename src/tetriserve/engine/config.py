@@ -48,8 +48,8 @@ class ResolvedConfig:
 
     @property
     def join_limit_s(self) -> float:
-        """Seconds after which a worker hangs that makes groups: on GPUs it also records the graphs of new blocks."""
-        return 10.0 if self.devices[0] == "cpu" else 300.0
+        """Seconds of silence after which a worker hangs that makes groups: on GPUs it records graphs there."""
+        return 10.0 if self.devices[0] == "cpu" else 60.0
 
 
 def resolve(config: EngineConfig) -> ResolvedConfig:

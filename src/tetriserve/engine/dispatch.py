@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.errors import EngineError, TetriServeError
-from tetriserve.core.events import ChunkDone, ChunkLost, Event, WorkersBack, WorkersLost
+from tetriserve.core.events import ChunkDone, ChunkLost, News, StepDone, WorkersBack, WorkersLost
 from tetriserve.core.image import Image
 from tetriserve.core.progress import Progress
 from tetriserve.engine.batch import check_work
@@ -25,6 +25,7 @@ from tetriserve.engine.messages import (
     Release,
     Restore,
     Send,
+    Stepped,
 )
 from tetriserve.engine.placement import HandOver, Placed, Placement, Revival, Work
 from tetriserve.engine.transport import Transport
@@ -40,7 +41,7 @@ class Dispatcher:
     """
 
     def __init__(
-        self, num_devices: int, transport: Transport, on_event: Callable[[Event], None], can_abort: bool = True
+        self, num_devices: int, transport: Transport, on_event: Callable[[News], None], can_abort: bool = True
     ) -> None:
         self._num_devices = num_devices
         self._transport = transport
@@ -56,7 +57,7 @@ class Dispatcher:
         self._images: dict[str, Image] = {}
         self._previews: dict[str, Image] = {}
         self._warnings: dict[str, tuple[str, ...]] = {}
-        self._events: deque[Event] = deque()
+        self._events: deque[News] = deque()
         self._was_ready = False
         self.failed: TetriServeError | None = None
 
@@ -109,6 +110,12 @@ class Dispatcher:
             if chunk is not None:
                 self._take_pictures(chunk, report)
             self._settle(self._ledger.report(rank, report, time.monotonic()))
+
+    def step(self, report: Stepped) -> None:
+        """Some steps of a chunk are done. Of one that is lost by now nobody hears."""
+        with self._lock:
+            if self._ledger.find(report.chunk_id) is not None:
+                self._events.append(StepDone(report.chunk_id, report.num_steps))
 
     def order(self, ranks: Collection[int], command: Regroup) -> None:
         """Give a command its place in the global order of some ranks."""

@@ -8,7 +8,7 @@ from typing import Self
 
 from tetriserve.core.chunk import Chunk
 from tetriserve.core.errors import TetriServeError
-from tetriserve.core.events import Event
+from tetriserve.core.events import News
 from tetriserve.core.image import Image
 from tetriserve.core.request import Request
 from tetriserve.engine.config import EngineConfig, resolve
@@ -21,16 +21,16 @@ from tetriserve.engine.workers import Workers
 class ProcessExecutor:
     """Implements core.executor.Executor with one worker process for each device.
 
-    `on_event` gets the ends of chunks, WorkersLost and WorkersBack, one at a time, on a thread of the executor's own;
-    `on_progress` gets what starting workers do, in words, `on_notice` what of that is worth keeping. None may block for
-    long. A script that makes one needs the `if __name__ == "__main__"` that multiprocessing asks for.
+    `on_event` gets steps and ends of chunks, WorkersLost and WorkersBack, one at a time, on a thread of the executor's
+    own; `on_progress` gets what starting workers do, in words, `on_notice` what of that is worth keeping. None may
+    block for long. A script that makes one needs the `if __name__ == "__main__"` that multiprocessing asks for.
     Raises ConfigurationError if the model directory, the devices or the dtype can't be used.
     """
 
     def __init__(
         self,
         config: EngineConfig,
-        on_event: Callable[[Event], None],
+        on_event: Callable[[News], None],
         on_progress: Callable[[str], None] = lambda text: None,
         on_notice: Callable[[str], None] = lambda text: None,
         make_transport: MakeTransport = Workers,

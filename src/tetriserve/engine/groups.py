@@ -53,6 +53,7 @@ class Groups:
         self._device = device
         self._room = room
         self._world_ranks: tuple[int, ...] = ()
+        self.num_shared = 0
         self.world: Link | None = None
         self.blocks: dict[Block, SequenceGroup] = {(rank,): ALONE}
 
@@ -115,16 +116,28 @@ class Groups:
             raise ExchangeError(str(error)) from None
 
     def _make_group(self, store: Store, epoch: int, block: Block) -> SequenceGroup:
-        link = self._link(store, f"{epoch}:{'-'.join(map(str, block))}", block)
+        name = f"{epoch}:{'-'.join(map(str, block))}"
+        link = self._link(store, name, block)
         middle = len(block) // 2
         half = block[:middle] if self._rank in block[:middle] else block[middle:]
         group = SequenceGroup(block.index(self._rank), len(block), link, self.blocks[half])
         num_bytes = self._room(group) if _share_memory(block, self._device) else 0
-        if num_bytes == 0:
+        if num_bytes == 0 or not self.can_meet(PrefixStore(name, store), block):
             return group
+        self.num_shared += 1
         from tetriserve.models.symmetric import PeerMemory  # noqa: PLC0415  (needs Triton)
 
         return replace(group, memory=PeerMemory(link.process_group, self._device, num_bytes))
+
+    def can_meet(self, store: Store, block: Block) -> bool:
+        """Whether all ranks have shared memory equally often.
+
+        Symmetric memory numbers its meetings by process (StoreExchange in torch's CUDASymmetricMemoryUtils.hpp): one
+        that has died and come back would wait for others under numbers that they have left behind. A block with such a
+        rank exchanges by collectives.
+        """
+        store.set(f"shared/{self._rank}", str(self.num_shared))
+        return len({store.get(f"shared/{rank}") for rank in block}) == 1
 
     def _link(self, store: Store, name: str, ranks: tuple[int, ...]) -> Link:
         group = _make_process_group(PrefixStore(name, store), name, ranks.index(self._rank), len(ranks), self._device)

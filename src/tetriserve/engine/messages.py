@@ -157,6 +157,13 @@ class Preview(Struct, frozen=True):
     picture: Picture
 
 
+class Stepped(Struct, frozen=True, tag=True):
+    """So many steps of a chunk that goes on are done; from the first rank of the block, if somebody watches."""
+
+    chunk_id: int
+    num_steps: int
+
+
 class Finished(Struct, frozen=True, tag=True):
     """This rank's part of a chunk is over. Seconds of time.monotonic(), which all processes of a machine share.
 
@@ -197,7 +204,7 @@ class Died(Struct, frozen=True, tag=True):
     message: str
 
 
-Report = Progress | Notice | Ready | StartFailed | Finished | Between | Joined | Died
+Report = Progress | Notice | Ready | StartFailed | Stepped | Finished | Between | Joined | Died
 
 
 def encode(message: Command | Report) -> bytes:

@@ -7,7 +7,6 @@ actively for each other make a step up to fifty times slower as soon as anybody 
 import atexit
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,19 +20,20 @@ def _imports_alone() -> Iterator[None]:
     """Import in two thirds of the time.
 
     Nothing of a library is garbage. And where there is a scipy, diffusers imports all its statistics, for sigmas drawn
-    from a beta distribution, which no model here has; it does without where there is none.
+    from a beta distribution, which no model here has: it is told that there is none. Other libraries have theirs.
     """
     gc.disable()
-    hidden = sys.modules.setdefault("scipy", None) is None  # type: ignore[arg-type]
+    has_scipy, import_utils._scipy_available = import_utils._scipy_available, False
     try:
         yield
     finally:
-        if hidden:
-            del sys.modules["scipy"]
+        import_utils._scipy_available = has_scipy
         gc.freeze()  # what is never looked through stays shared with forks, and makes no pauses in them
         atexit.register(gc.unfreeze)  # libraries whose modules are not taken down complain of leaks
         gc.enable()
 
+
+from diffusers.utils import import_utils  # noqa: E402  (after its variables)
 
 with _imports_alone():
     from tetriserve.engine.worker import work

@@ -1,7 +1,7 @@
 """Executes commands on one device."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,16 @@ from torch import Tensor
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.partial import is_partial_due
 from tetriserve.core.request import Request
-from tetriserve.engine.completion import Kept, Launched, Stopwatch, finite_flags, picture_of, to_host
+from tetriserve.engine.completion import (
+    Kept,
+    Launched,
+    LaunchedStep,
+    Stopwatch,
+    finite_flags,
+    milestone,
+    picture_of,
+    to_host,
+)
 from tetriserve.engine.faults import failure_of, is_device_lost, is_out_of_memory, shared_fault
 from tetriserve.engine.groups import Groups
 from tetriserve.engine.holdings import Holdings
@@ -32,6 +41,7 @@ from tetriserve.models.flow_match import final_estimate
 from tetriserve.models.ulysses import ExchangeError, SequenceGroup, exchange
 
 ChunkCommand = Encode | Denoise | Decode
+TellStep = Callable[[LaunchedStep], None]
 TILED = "the image was decoded in tiles for lack of memory"
 
 
@@ -69,13 +79,18 @@ class Runner:
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._held = Holdings(model, groups)
 
-    def run(self, command: ChunkCommand | Send | Receive | Restore | Release) -> Finished | Launched | None:
-        """Execute one command. Chunks return a report; steps that a GPU has been given, what waits for theirs."""
+    def run(
+        self, command: ChunkCommand | Send | Receive | Restore | Release, tell: TellStep
+    ) -> Finished | Launched | None:
+        """Execute one command. Chunks return a report; steps that a GPU has been given, what waits for theirs.
+
+        `tell` hears of every step but the last of a chunk that somebody watches, on the block's first rank.
+        """
         match command:
             case Encode():
                 return self._encode(command)
             case Denoise():
-                return self._denoise(command)
+                return self._denoise(command, tell)
             case Decode():
                 return self._decode(command)
             case Send():
@@ -116,7 +131,7 @@ class Runner:
         self._held.states[request.request_id] = state
         return Finished(command.chunk_id, started_s, finished_s, warnings=state.warnings)
 
-    def _denoise(self, command: Denoise) -> Finished | Launched:
+    def _denoise(self, command: Denoise, tell: TellStep) -> Finished | Launched:
         started_s = time.monotonic()
         try:
             group = self._groups.blocks.get(command.block)
@@ -124,7 +139,7 @@ class Runner:
                 return Finished(command.chunk_id, started_s, started_s, lost="its group was broken off")
             if self._agree_to_skip(command.request_ids, group):
                 return self._void(command.chunk_id, [self._held.requests[id_] for id_ in command.request_ids])
-            return self._steps(command, group)
+            return self._steps(command, group, tell)
         except ExchangeError as error:
             blame = Blame(f"an exchange was broken off: {error}")
         except Exception as error:
@@ -134,13 +149,19 @@ class Runner:
         cut, now_s = self._cut(command.block), time.monotonic()
         return Finished(command.chunk_id, started_s, now_s, blame.failures, lost=blame.lost, apart=blame.apart, cut=cut)
 
-    def _steps(self, command: Denoise, group: SequenceGroup) -> Launched:
+    def _steps(self, command: Denoise, group: SequenceGroup, tell: TellStep) -> Launched:
         states = [self._held.settled(request_id) for request_id in command.request_ids]
         watch = Stopwatch(self._device)
         before = [state.latents for state in states]
-        self._denoiser.run(states, command.first_steps, command.num_steps, group)
-        steps = tuple(range(first, first + command.num_steps) for first in command.first_steps)
         is_first = group.rank == 0
+        is_watched = is_first and any(state.request.is_watched for state in states)
+
+        def after_step(num_steps: int) -> None:
+            if is_watched and num_steps < command.num_steps:
+                tell(LaunchedStep(command.chunk_id, num_steps, milestone(self._device)))
+
+        self._denoiser.run(states, command.first_steps, command.num_steps, group, after_step)
+        steps = tuple(range(first, first + command.num_steps) for first in command.first_steps)
         finite = finite_flags(states)
         previews = self._previews(states, before, steps) if is_first else ()
         return Launched(

@@ -26,6 +26,7 @@ from tetriserve.engine.messages import (
     Regroup,
     Report,
     StartFailed,
+    Stepped,
 )
 from tetriserve.engine.transport import Transport
 
@@ -150,6 +151,8 @@ class Supervisor:
                 raise ConfigurationError(message)
             case StartFailed(message) | Died(message):
                 return message
+            case Stepped():
+                self._dispatcher.step(report)
             case Finished():
                 if report.cut:
                     self._members.spoil(report.cut)
@@ -224,7 +227,8 @@ class Supervisor:
         busy = not all(self._dispatcher.is_idle(rank, plan.epoch) for rank in self._members.late)
         if busy or stage != self._watched:
             self._watched, self._watched_since_s = stage, now_s
-        if now_s - self._watched_since_s <= self._config.join_limit_s:
+        words_s = [self._last_word_s.get(rank, 0.0) for rank in self._members.late]
+        if now_s - max([self._watched_since_s, *words_s]) <= self._config.join_limit_s:
             return {}
         return dict.fromkeys(self._members.late, f"hung while groups were made: {self._config.join_limit_s:g} s")
 

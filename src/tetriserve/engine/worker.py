@@ -16,7 +16,7 @@ import torch
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
-from tetriserve.engine.completion import Launched
+from tetriserve.engine.completion import Launched, LaunchedStep
 from tetriserve.engine.groups import Groups, exchange_room
 from tetriserve.engine.lifetime import die_with_parent
 from tetriserve.engine.memory import CAPABILITY_OF_8_BITS, check_memory
@@ -142,7 +142,7 @@ def _configure(device: torch.device, num_threads: int, dtype: str) -> None:
             )
 
 
-Outgoing = Report | Launched
+Outgoing = Report | Launched | LaunchedStep
 
 
 class Worker:
@@ -168,14 +168,19 @@ class Worker:
         threading.Thread(target=self._report, daemon=True).start()
         while True:
             command = self._inbox.commands.get()
-            assert not isinstance(command, Setup | Cancel | Proceed)
             try:
-                report = self._regroup(command) if isinstance(command, Regroup) else self._runner.run(command)
+                report = self._execute(command)
             except Exception as error:  # noqa: BLE001  (the parent replaces this worker)
                 self._reports.put(Died(f"{type(error).__name__} in {type(command).__name__}: {error}"))
                 return
             if report is not None:
                 self._reports.put(report)
+
+    def _execute(self, command: Command) -> Outgoing | None:
+        assert not isinstance(command, Setup | Cancel | Proceed)
+        if isinstance(command, Regroup):
+            return self._regroup(command)
+        return self._runner.run(command, self._reports.put)
 
     def rehearse(self) -> None:
         """Encode and decode once for every size: no request pays for what is made at the first time. On GPUs only."""
@@ -209,11 +214,12 @@ class Worker:
         return Joined(command.epoch)
 
     def _report(self) -> None:
-        """Tell of every chunk when it is over, in their order, while the device already has the next."""
+        """Tell of every chunk and watched step when it is over, in their order, while the device has the next."""
         while True:
             report = self._reports.get()
             try:
-                _tell(self._connection, report.wait() if isinstance(report, Launched) else report)
+                done = report.wait() if isinstance(report, Launched | LaunchedStep) else report
+                _tell(self._connection, done)
             except Exception as error:  # noqa: BLE001  (the device is lost; the parent replaces this worker)
                 _tell(self._connection, Died(f"{type(error).__name__} while a chunk was running: {error}"))
                 return

@@ -1,14 +1,16 @@
 """A cell as a task: its requests on the server, and in the simulator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from tetriserve.bench.client import warm_up
 from tetriserve.bench.target import Target
+from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
-from tetriserve.evaluation.measure import BODY, measure, measure_peer
+from tetriserve.evaluation.measure import BODY, delivery_s, measure, measure_peer
 from tetriserve.evaluation.program import Running
 from tetriserve.evaluation.servers import Wanted
 from tetriserve.evaluation.simulated import simulate_cell
@@ -61,11 +63,17 @@ class LoadTask:
             "slo_s": {str(size): slo_s for size, slo_s in sorted({(e.size, round(e.slo_s, 4)) for e in trace})},
             "server": {"start_s": round(server.start_s, 1)},
             **measured,
-            "simulated": None if self.cell.is_peer else self._simulate(site, cost, trace),
+            "simulated": None if self.cell.is_peer else self._simulate(site, cost, trace, delivery_s(measured)),
         }
 
-    def _simulate(self, site: Site, cost: CostModel, trace: Sequence[TraceEntry]) -> dict[str, Any]:
-        return simulate_cell(cost, trace, self.cell.contender, site.num_devices, site.study.sizes)
+    def _simulate(
+        self,
+        site: Site,
+        cost: CostModel,
+        trace: Sequence[TraceEntry],
+        delivery: Mapping[Size, float] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        return simulate_cell(cost, trace, self.cell.contender, site.num_devices, site.study.sizes, delivery)
 
 
 def load_groups(study: Study) -> list[Group]:

@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from tetriserve.bench.client import send_all
 from tetriserve.bench.reply import Reply
 from tetriserve.bench.result import run_row
 from tetriserve.bench.target import Target
+from tetriserve.core.size import Size
 from tetriserve.evaluation.board import BoardWatch, server_id
 from tetriserve.evaluation.decisions import decision_counts, decision_ms
 from tetriserve.workload.trace import TraceEntry
@@ -46,6 +49,15 @@ async def measure_peer(target: Target, trace: Sequence[TraceEntry], name: str, n
         "requests": [_row(reply, None) for reply in replies],
         "chunks": [],
     }
+
+
+def delivery_s(measured: Mapping[str, Any]) -> dict[Size, float]:
+    """By size, the median of what a server of ours took beside its engine: files, answers, HTTP."""
+    found: defaultdict[Size, list[float]] = defaultdict(list)
+    for row in measured["requests"]:
+        if row["error_code"] is None and row["engine_latency_s"] is not None:
+            found[Size.parse(row["size"])].append(row["latency_s"] - row["engine_latency_s"])
+    return {size: median(seconds) for size, seconds in found.items()}
 
 
 def _row(reply: Reply, engine_latency_s: float | None) -> dict[str, Any]:

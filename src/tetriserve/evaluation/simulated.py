@@ -1,7 +1,8 @@
 """The same cell on virtual time: the same scheduler, policy, profile and requests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from tetriserve.core.size import Size
@@ -20,13 +21,21 @@ def as_served(sizes: Sequence[Size], noise_cv: float = 0.0) -> SimulationConfig:
 
 
 def simulate_cell(
-    cost: CostModel, trace: Sequence[TraceEntry], policy: str, num_devices: int, sizes: Sequence[Size]
+    cost: CostModel,
+    trace: Sequence[TraceEntry],
+    policy: str,
+    num_devices: int,
+    sizes: Sequence[Size],
+    delivery_s: Mapping[Size, float] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """What the profile foresees: every request's latency, and totals."""
-    requests = [entry.to_request(seed) for seed, entry in enumerate(trace)]
+    """What the profile foresees: every request's latency, without its delivery, and totals."""
+    requests = [
+        replace(entry.to_request(seed), delivery_s=delivery_s.get(entry.size, 0.0)) for seed, entry in enumerate(trace)
+    ]
     result = simulate(cost, requests, policy, num_devices, config=as_served(sizes))
     return {
         "latency_s": {done.request.request_id: round(done.latency_s, 4) for done in result.outcomes},
+        "delivery_s": {str(size): round(seconds, 4) for size, seconds in delivery_s.items()},
         "gpu_utilization": result.gpu_utilization,
         "gpu_seconds_per_image": sum(done.gpu_seconds for done in result.outcomes) / len(result.outcomes),
         "end_s": result.end_s,

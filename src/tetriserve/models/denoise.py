@@ -1,7 +1,7 @@
 """Runs steps: binds a batch of requests to a program and takes its steps, from a CUDA graph where there is one."""
 
 from collections import OrderedDict
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,9 +35,16 @@ class Denoiser:
         self._prepared: OrderedDict[str, Prepared] = OrderedDict()
 
     def run(
-        self, states: Sequence[RequestState], first_steps: Sequence[int], num_steps: int, group: SequenceGroup
+        self,
+        states: Sequence[RequestState],
+        first_steps: Sequence[int],
+        num_steps: int,
+        group: SequenceGroup,
+        after_step: Callable[[int], None] = lambda num_steps: None,
     ) -> None:
         """Take `num_steps` steps with every state; all ranks of the group call this together.
+
+        `after_step` is told how many have been taken, or on a GPU launched, after each.
 
         Latents are whole on every rank before and after. Euler steps are elementwise, so in between they stay
         sharded.
@@ -53,6 +60,7 @@ class Denoiser:
                 sigma_steps=torch.stack([s.sigmas[i + 1] - s.sigmas[i] for s, i in zip(states, steps, strict=True)]),
             )
             inputs = inputs._replace(latents=program.step(inputs) if step is None else step(inputs))
+            after_step(offset + 1)
         whole = program.layout.image.gather(inputs.latents)
         for state, latents in zip(states, whole.unbind(1), strict=True):
             state.latents = latents[None].contiguous()

@@ -23,6 +23,7 @@ from tetriserve.runtime.config import EMBEDDED_MODEL_DIR, ServingConfig
 from tetriserve.runtime.image_file import encode
 from tetriserve.runtime.launch import LoadedModel, Progress, workers
 from tetriserve.runtime.menu import Menu
+from tetriserve.runtime.runtime import Progress as StepProgress
 from tetriserve.runtime.runtime import Result
 from tetriserve.runtime.service import Service
 from tetriserve.scheduler.config import SchedulerConfig
@@ -49,7 +50,8 @@ class Pipeline:
 
     `devices` "auto" is one GPU, else one worker on all cores; with more devices every step runs on the largest block of
     them that is a power of two, eight at most. `model`, `revision` and the rest are what the settings of
-    those names are (docs/configuration.md); a model on the hub is downloaded at once.
+    those names are (docs/configuration.md); a model on the hub is downloaded at once. `progress` hears of the start
+    and of every step of an image.
     Raises ConfigurationError, some of it on entry, if the model or the devices can't be used.
     """
 
@@ -138,7 +140,15 @@ class Pipeline:
         assert self._service is not None, "use the pipeline in a with statement"
         runtime = self._service.runtime
         requests = params.requests(runtime.new_request_id(), runtime.now_s())
-        results = await asyncio.gather(*(runtime.generate(request) for request in requests))
+        done, total = {request.request_id: 0 for request in requests}, params.n * params.num_inference_steps
+        what = f"{params.n} x {params.size}, {params.num_inference_steps} steps"
+
+        def watch(progress: StepProgress) -> None:
+            done[progress.request.request_id] = progress.num_steps_done
+            self._progress(sum(done.values()), total, what)
+
+        self._progress(0, total, what)
+        results = await asyncio.gather(*(runtime.generate(request, watch) for request in requests))
         return [_finished(result) for result in results]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tetriserve.core.blocks import aligned_blocks, degrees
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.errors import EngineError
-from tetriserve.core.events import ChunkDone, ChunkFailed, ChunkLost, Event, WorkersBack, WorkersLost
+from tetriserve.core.events import ChunkDone, ChunkFailed, ChunkLost, News, WorkersBack, WorkersLost
 from tetriserve.core.executor import Executor
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
@@ -204,7 +204,7 @@ class Profiler:
         self.executor.submit(work)
         return list(await asyncio.gather(*futures))
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: News) -> None:
         match event:
             case ChunkDone(chunk_id):
                 self._waiting.pop(chunk_id).set_result(event)

@@ -8,13 +8,13 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.commands import Cancel, Command, Complete, Submit, WakeAt
 from tetriserve.core.errors import EngineError, RequestCancelledError, RequestFailedError
-from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkEnd, Event, Tick, WorkersLost
+from tetriserve.core.events import Arrived, Cancelled, ChunkDone, ChunkEnd, Event, News, StepDone, Tick, WorkersLost
 from tetriserve.core.executor import Executor
 from tetriserve.core.image import Image
 from tetriserve.core.outcome import Outcome
@@ -52,7 +52,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A request is being made: so many of its steps are done. `preview` is a small picture, if one was due."""
+    """A request is being made: so many of its steps are done. `preview` is a small picture, if one was due.
+
+    Each step is told once, in order. Those that are taken again because a worker died are not told again.
+    """
 
     request: Request
     num_steps_done: int
@@ -60,6 +63,22 @@ class Progress:
 
 
 Watcher = Callable[[Progress], None]
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Who watches a request, and how many steps they know to be done."""
+
+    request: Request
+    watcher: Watcher
+    num_steps_told: int = 0
+
+    def tell(self, num_steps_done: int, preview: Image | None) -> None:
+        """Tell of every step up to this one; the picture goes with the last."""
+        first, self.num_steps_told = self.num_steps_told + 1, num_steps_done
+        for step in range(first, num_steps_done):
+            self.watcher(Progress(self.request, step, None))
+        self.watcher(Progress(self.request, num_steps_done, preview))
 
 
 class Runtime:
@@ -71,7 +90,7 @@ class Runtime:
         self.recorder = Recorder(scheduler, self.now_s())
         self._requests: dict[str, Request] = {}
         self._futures: dict[str, asyncio.Future[Result]] = {}
-        self._watchers: dict[str, Watcher] = {}
+        self._watches: dict[str, _Watch] = {}
         self._steps: dict[int, Chunk] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._ids = itertools.count(1)
@@ -100,7 +119,7 @@ class Runtime:
         return f"img-{next(self._ids)}"
 
     async def generate(self, request: Request, watcher: Watcher | None = None) -> Result:
-        """Run one request; `watcher` is called at the end of each of its DENOISE chunks.
+        """Run one request; `watcher` is called at the end of each of its steps.
 
         Whoever cancels the awaiting task cancels the request.
 
@@ -110,10 +129,11 @@ class Runtime:
         if self.failure is not None:
             raise EngineError(self.failure)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if watcher is not None:
+            request = replace(request, is_watched=True)
+            self._watches[request.request_id] = _Watch(request, watcher)
         self._requests[request.request_id] = request
         self._futures[request.request_id] = future
-        if watcher is not None:
-            self._watchers[request.request_id] = watcher
         self.handle(Arrived(request))
         try:
             return await future
@@ -126,10 +146,19 @@ class Runtime:
         if request_id in self._futures:
             self.handle(Cancelled(request_id))
 
-    def handle(self, event: Event) -> None:
+    def handle(self, news: News) -> None:
         """Tell the scheduler what happened and do what it wants. The listener of the mailbox."""
         if self._failure is not None:
             return
+        if isinstance(news, StepDone):
+            self._tell_steps(self._steps.get(news.chunk_id), news.num_steps)
+            return
+        self._handle(news)
+        # After the scheduler, which must not wait for those who only look on.
+        self._tell_progress(news)
+        self._warn_of_slow_devices()
+
+    def _handle(self, event: Event) -> None:
         try:
             now_s = self.now_s()
             commands = self.scheduler.on(event, now_s)
@@ -144,8 +173,6 @@ class Runtime:
             # A broken invariant must not leave callers waiting for ever.
             logger.exception("scheduling failed on %s", type(event).__name__)
             self.fail(f"internal error: {error!r}")
-        self._tell_progress(event)
-        self._warn_of_slow_devices()
 
     def fail(self, message: str) -> None:
         """End everything: no further request can be served."""
@@ -170,19 +197,23 @@ class Runtime:
                 self._complete(outcome)
 
     def _tell_progress(self, event: Event) -> None:
-        """After the scheduler, which must not wait for those who only look on."""
         if isinstance(event, WorkersLost) and self.executor.failed is not None:
             self.fail(str(self.executor.failed))
         if not isinstance(event, ChunkEnd):
             return
         chunk = self._steps.pop(event.chunk_id, None)
-        if chunk is None or not isinstance(event, ChunkDone):
+        if chunk is not None and isinstance(event, ChunkDone):
+            self._tell_steps(chunk, chunk.num_steps)
+
+    def _tell_steps(self, chunk: Chunk | None, num_steps: int) -> None:
+        """So many steps of a chunk are done. A picture comes with the end of a chunk that is news."""
+        if chunk is None:
             return
         for request_id, first_step in zip(chunk.request_ids, chunk.first_steps, strict=True):
-            watcher = self._watchers.get(request_id)
-            if watcher is not None:
-                preview = self.executor.take_preview(request_id)
-                watcher(Progress(self._requests[request_id], first_step + chunk.num_steps, preview))
+            watch = self._watches.get(request_id)
+            if watch is not None and first_step + num_steps > watch.num_steps_told:
+                ended = num_steps == chunk.num_steps
+                watch.tell(first_step + num_steps, self.executor.take_preview(request_id) if ended else None)
 
     def _warn_of_slow_devices(self) -> None:
         """Once, when a device is found to be slow."""
@@ -211,7 +242,7 @@ class Runtime:
 
     def _settle(self, request_id: str, result: Result | EngineError) -> None:
         del self._requests[request_id]
-        self._watchers.pop(request_id, None)
+        self._watches.pop(request_id, None)
         future = self._futures.pop(request_id)
         if future.cancelled():  # the caller has gone away
             return

@@ -126,7 +126,7 @@ class TrackedRequest:
             request.request_id,
             request.size,
             request.arrival_s,
-            request.deadline_s,
+            request.due_s,
             self.remaining_steps,
             ready_s,
             self.devices,

@@ -12,9 +12,10 @@ TOLERANCE_S = 1e-6
 class RequestView(NamedTuple):
     """A request that has steps nobody has committed to yet.
 
-    `remaining_steps` counts those. `ready_s` is when its committed chunks are predicted to end (its arrival, if
-    none is in flight). `encode_s` is 0 once its encoding is committed. Seconds throughout.
-    `weight` says how much it is worth where somebody must be left out. Who is `alone` may not be in a batch.
+    `deadline_s` is when its decoded image is due. `remaining_steps` counts the steps. `ready_s` is when its committed
+    chunks are predicted to end (its arrival, if none is in flight). `encode_s` is 0 once its encoding is committed.
+    Seconds throughout. `weight` says how much it is worth where somebody must be left out. Who is `alone` may not be
+    in a batch.
     """
 
     request_id: str

@@ -136,11 +136,12 @@ class Gate(Observer):
 def _unmeetable(call: Call, found: Foresight) -> RejectedError:
     if math.isinf(found.finished_s):
         return RejectedError("no device is up; they are being restarted", "deadline_unmeetable", 1)
-    predicted_s, slo_s = found.finished_s - call.arrival_s, call.deadline_s - call.arrival_s
+    finished_s = found.finished_s + call.delivery_s
+    predicted_s, slo_s = finished_s - call.arrival_s, call.deadline_s - call.arrival_s
     if found.num_harmed:
         why = f"and would make {found.num_harmed} accepted images late, or later"
     else:
         why = "and the deadline could not be met"
-    late_s = found.finished_s - call.deadline_s
+    late_s = finished_s - call.deadline_s
     message = f"predicted to be there after {predicted_s:.2f} s with a deadline of {slo_s:.2f} s, {why}"
     return RejectedError(message, "deadline_unmeetable", max(1, math.ceil(late_s)), predicted_s)

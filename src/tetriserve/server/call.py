@@ -1,5 +1,6 @@
 """One checked call: what it asks for in the words of the runtime, and how its answer is to look."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -17,7 +18,7 @@ from tetriserve.server.wire.images import ImagesRequest
 class Call:
     """`params` have an SLO. `min_steps` is how few steps the caller would take; `requested_steps` what it asked for.
 
-    `arrival_s` is when the body had been read: the deadline counts from there.
+    `arrival_s` is when the body had been read: the deadline counts from there. `delivery_s`: see Request.
     """
 
     caller: str
@@ -31,6 +32,12 @@ class Call:
     requested_steps: int
     min_steps: int | None
     warnings: tuple[str, ...]
+    delivery_s: float = 0.0
+
+    @property
+    def delivery_kind(self) -> Hashable:
+        """What the time of its delivery depends on."""
+        return self.params.size, self.params.n, self.file_format, self.as_url
 
     @property
     def deadline_s(self) -> float:
@@ -40,7 +47,7 @@ class Call:
 
     def requests(self) -> tuple[Request, ...]:
         """One for each image."""
-        return self.params.requests(self.request_id, self.arrival_s)
+        return self.params.requests(self.request_id, self.arrival_s, self.delivery_s)
 
     def with_steps(self, num_steps: int) -> Self:
         """The same with fewer steps, which the caller is told."""
@@ -78,7 +85,7 @@ def read_call(service: Service, config: ServerConfig, body: ImagesRequest, slo_h
         raise InvalidRequestError(
             f"min_num_inference_steps = {least}: more than the {steps} steps asked for", "min_num_inference_steps"
         )
-    return Call(
+    call = Call(
         caller=caller,
         request_id=service.runtime.new_request_id(),
         arrival_s=arrival_s,
@@ -91,6 +98,7 @@ def read_call(service: Service, config: ServerConfig, body: ImagesRequest, slo_h
         min_steps=least,
         warnings=_warnings(body),
     )
+    return replace(call, delivery_s=service.delivery.expected_s(call.delivery_kind))
 
 
 def _check_combination(body: ImagesRequest) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 
-from tetriserve.server.answers import answer, finish_all
+from tetriserve.server.answers import answer, finish_all, learn_delivery
 from tetriserve.server.call import Call, read_call
 from tetriserve.server.context import JOBS_PATH, WARNING_HEADER, Context, caller_of, warning_headers
 from tetriserve.server.disconnect import unless_gone
@@ -54,7 +54,9 @@ def generations(context: Context) -> APIRouter:
         finally:
             gate.leave(call)
         made = answer(call, images, lambda file: _keep(context, request, call, file))
-        return _json(made, warning_headers(made.tetriserve.warnings))
+        response = _json(made, warning_headers(made.tetriserve.warnings))
+        learn_delivery(service, call, images)
+        return response
 
     @router.post("/v1/images/edits", status_code=501, responses=failures(401, 501))
     @router.post("/v1/images/variations", status_code=501, responses=failures(401, 501))

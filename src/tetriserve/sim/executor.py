@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tetriserve.core.chunk import Chunk, Stage, doomed
-from tetriserve.core.events import ChunkDone, ChunkEnd, ChunkFailed, ChunkLost, Event, WorkersBack, WorkersLost
+from tetriserve.core.events import ChunkDone, ChunkEnd, ChunkFailed, ChunkLost, News, StepDone, WorkersBack, WorkersLost
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.progress import Progress
 from tetriserve.core.request import Request
@@ -47,7 +47,7 @@ class _Run:
 class SimulatedExecutor:
     """A chunk starts when the chunks before it on each of its devices, and of each of its requests, have ended.
 
-    `deliver` gets one event per chunk, at the time it ends by `clock`.
+    `deliver` gets one event per chunk, at the time it ends by `clock`, and watched steps evenly spaced before it.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SimulatedExecutor:
         cost: CostModel,
         num_devices: int,
         clock: Clock,
-        deliver: Callable[[Event], None],
+        deliver: Callable[[News], None],
         faults: Faults | None = None,
     ) -> None:
         self._cost = cost
@@ -169,6 +169,16 @@ class SimulatedExecutor:
         run.void = bool(self._cancelled) and self._cancelled.issuperset(run.chunk.request_ids)
         duration_s = 0.0 if run.void else self._duration_s(run)
         self._clock.call_at(run.started_s + duration_s, ChunkFailed.rank, partial(self._finish, run))
+        if run.chunk.num_steps > 1 and not run.void and any(request.is_watched for request in run.requests):
+            self._watch(run, run.started_s, duration_s / run.chunk.num_steps)
+
+    def _watch(self, run: _Run, started_s: float, step_s: float) -> None:
+        for num_steps in range(1, run.chunk.num_steps):
+            self._clock.call_at(started_s + num_steps * step_s, ChunkFailed.rank, partial(self._step, run, num_steps))
+
+    def _step(self, run: _Run, num_steps: int) -> None:
+        if not run.lost:
+            self._deliver(StepDone(run.chunk.chunk_id, num_steps))
 
     def _duration_s(self, run: _Run) -> float:
         chunk, blocks, slow = run.chunk, self._blocks, self._faults.slow

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tetriserve.core.chunk import Chunk
 from tetriserve.core.commands import Command, Complete, Submit, WakeAt
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError
-from tetriserve.core.events import Arrived, Cancelled, ChunkEnd, ChunkFailed, ChunkLost, Event, Tick
+from tetriserve.core.events import Arrived, Cancelled, ChunkEnd, ChunkFailed, ChunkLost, News, StepDone, Tick
 from tetriserve.core.outcome import CANCELLED, Outcome
 from tetriserve.core.request import Request
 from tetriserve.cost.model import CostModel
@@ -158,7 +158,9 @@ class Simulation:
         """Its caller gives a request up, now."""
         self._on(Cancelled(request_id))
 
-    def _on(self, event: Event) -> None:
+    def _on(self, event: News) -> None:
+        if isinstance(event, StepDone):  # nobody looks on
+            return
         if isinstance(event, ChunkEnd):
             chunk = self._submitted.pop(event.chunk_id)
             cancelled = isinstance(event, ChunkFailed) and event.code == CANCELLED

@@ -9,12 +9,12 @@ from tetriserve.server.wire.images import ServingReport
 
 
 class ProgressEvent(BaseModel):
-    """Steps were taken. Sent at the end of every chunk: a tenth of a second's steps, or one step if that is longer."""
+    """A step was taken. One for each step, in order; steps that are taken again after a fault are not told again."""
 
     type: Literal["tetriserve.progress"] = "tetriserve.progress"
     image_index: int
     request_id: Annotated[str, Field(description="Of this image alone: what the board calls it.")]
-    num_steps_done: int
+    num_steps_done: Annotated[int, Field(description="1, 2, 3, ... up to num_inference_steps.")]
     num_inference_steps: int
 
 
