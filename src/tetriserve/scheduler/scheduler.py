@@ -100,6 +100,8 @@ class Scheduler:
                 self._pace.forget(devices)
                 self._plan_anew()
                 done = []
+        if self._wake_s is not None and self._wake_s <= now_s:  # a Tick comes now: when the next one would is not asked
+            return tuple(done)
         ask = self._ask_for_tick(self._next_look_s(now_s))
         return (*done, *ask) if done else ask
 
