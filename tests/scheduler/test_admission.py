@@ -1,6 +1,8 @@
 """Can this be met? What the scheduler answers, and whether it was right."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -19,10 +21,11 @@ from scheduler.builders import (
 )
 from tetriserve.core.events import Arrived
 from tetriserve.core.request import Request
+from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.admission import RESERVE, foresee
 from tetriserve.scheduler.config import SchedulerConfig
 from tetriserve.sim.executor import Faults
-from tetriserve.sim.simulate import Simulation
+from tetriserve.sim.simulate import Simulation, SimulationResult
 
 
 def test_on_an_idle_machine_it_takes_its_fastest_time() -> None:
@@ -54,7 +57,7 @@ def test_decoding_keeps_a_device_from_the_steps_of_others() -> None:
 
 
 def test_slow_devices_promise_less() -> None:
-    view = make_view([])._replace(slowness=2.0)
+    view = make_view([])._replace(cautious_slowness=2.0)
     found = foresee(view, [make_request("a", LARGE, 10, slo_s=1.0)])
     assert found.finished_s == pytest.approx(1.2)
     assert not found.can_be_met
@@ -74,9 +77,22 @@ def test_a_newcomer_that_would_make_others_late_cannot_be_met() -> None:
     assert (found.on_time, found.num_harmed, found.can_be_met) == (True, 1, False)
 
 
-def test_whoever_is_late_anyway_is_not_harmed() -> None:
-    view = make_view([make_request_view("a", LARGE, 10, deadline_s=0.1)])
-    assert foresee(view, [make_request("b", LARGE, 10, slo_s=0.7)]).can_be_met
+def test_whoever_is_late_may_not_be_made_later() -> None:
+    late = make_request_view("a", LARGE, 10, deadline_s=0.5)
+    found = foresee(make_view([late]), [make_request("b", LARGE, 10, slo_s=1.0)])
+    assert (found.on_time, found.num_harmed, found.can_be_met) == (True, 1, False)
+    idle = foresee(make_view([late], 16), [make_request("b", LARGE, 10, slo_s=2.0)])
+    assert idle.can_be_met
+
+
+def test_whoever_should_have_been_there_twice_keeps_nobody_out() -> None:
+    newcomer = make_request("b", LARGE, 10, arrival_s=1.0, slo_s=0.7)
+    refused, accepted = (
+        foresee(make_view([make_request_view("a", LARGE, 10, deadline_s=deadline_s)], now_s=1.0), [newcomer])
+        for deadline_s in (0.51, 0.49)
+    )
+    assert not refused.can_be_met
+    assert accepted.can_be_met
 
 
 def test_several_newcomers_are_met_together_or_not() -> None:
@@ -100,28 +116,42 @@ def test_more_time_never_makes_it_impossible(requests: list[Request], size: obje
     newcomers = [make_request("new", size, 5, slo_s=slo_s) for slo_s in (0.3, 100.0)]  # type: ignore[arg-type]
     soon, later = (scheduler.foresee([newcomer], 0.0) for newcomer in newcomers)
     assert later.on_time
-    assert later.num_harmed <= soon.num_harmed
+    assert later.can_be_met or not soon.can_be_met
     assert scheduler.foresee([newcomers[0]], 0.0) == soon
+
+
+def admit(offered: Sequence[Request], cost: CostModel, num_devices: int, faults: Faults) -> SimulationResult:
+    """What becomes of those whom the forecast lets in."""
+    scheduler = make_scheduler("default", cost, num_devices, SchedulerConfig())
+    simulation = Simulation(cost, num_devices, scheduler, faults)
+
+    def offer(request: Request) -> None:
+        if scheduler.foresee([request], simulation.clock.now_s()).can_be_met:
+            simulation.arrive(request)
+
+    for request in offered:
+        simulation.clock.call_at(request.arrival_s, Arrived.rank, partial(offer, request))
+    return simulation.run([])
 
 
 @pytest.mark.parametrize(("gap_s", "slo_s"), [(0.06, 0.8), (0.06, 4.0), (0.15, 1.5), (0.15, 4.0)])
 def test_nearly_everybody_who_is_let_in_is_on_time_however_many_come(gap_s: float, slo_s: float) -> None:
     """Loads above what the machine can do: `default` keeps what the forecast promised."""
-    cost = make_cost(8, 0.01, 0.03, 0.002)
-    scheduler = make_scheduler("default", cost, 8, SchedulerConfig())
-    simulation = Simulation(cost, 8, scheduler, Faults(0.01, 3))
     offered = [make_request(f"r{i:03d}", (SMALL, MEDIUM, LARGE)[i % 3], 10, gap_s * i, slo_s) for i in range(200)]
-    admitted = [one for one in offered if one.request_id == "r000"]
+    outcomes = admit(offered, make_cost(8, 0.01, 0.03, 0.002), 8, Faults(0.01, 3)).outcomes
+    assert len(outcomes) < 0.95 * len(offered)
+    assert sum(one.met_deadline for one in outcomes) >= 0.97 * len(outcomes)
 
-    def offer(request: Request) -> None:
-        if scheduler.foresee([request], simulation.clock.now_s()).can_be_met:
-            admitted.append(request)
-            simulation.arrive(request)
 
-    for request in offered[1:]:
-        simulation.clock.call_at(request.arrival_s, Arrived.rank, lambda request=request: offer(request))
-    result = simulation.run(admitted[:1])
-    on_time = sum(one.met_deadline for one in result.outcomes)
-    assert len(result.outcomes) == len(admitted)
-    assert len(admitted) < 0.95 * len(offered)
-    assert on_time >= 0.97 * len(admitted)
+@pytest.mark.parametrize(("slow", "noise_cv"), [(1.0, 0.0), (1.0, 0.3), (1.25, 0.0), (1.25, 0.3)])
+def test_ten_times_the_load_delays_nobody_who_was_let_in(slow: float, noise_cv: float) -> None:
+    """Much of the work is encoding and decoding, devices are slower than profiled, or vary: no late one is overtaken.
+
+    One image alone takes a device 0.4 s, so 20 s of two devices are enough for 100, and 80 if all is slower.
+    """
+    cost, carried = make_cost(2, 0.05, 0.15), 100 / slow
+    offered = [make_request(f"r{i:04d}", SMALL, 10, 0.02 * i, 2.0) for i in range(1000)]
+    outcomes = admit(offered, cost, 2, Faults(noise_cv, 3, slow=dict.fromkeys(range(2), slow))).outcomes
+    assert 0.9 * carried < len(outcomes) < 1.15 * carried
+    assert sum(one.met_deadline for one in outcomes) >= 0.95 * len(outcomes)
+    assert all(one.finished_s < one.request.deadline_s + 1.0 for one in outcomes)

@@ -40,6 +40,13 @@ def test_when_two_are_too_many_the_cheaper_is_served() -> None:
     assert set(plan(make_view(requests))) == {"nearly-done"}
 
 
+def test_where_work_takes_longer_than_profiled_deadlines_need_more_devices() -> None:
+    """Ten medium steps take 0.8 s on one device, and 0.45 s on two."""
+    view = make_view([make_request_view(name, MEDIUM, 10, 0.9) for name in "ab"], 2)
+    assert {len(devices) for devices, _ in plan(view).values()} == {1}
+    assert [devices for devices, _ in plan(view._replace(slowness=1.5)).values()] == [(0, 1)]
+
+
 def test_the_forecast_waits_for_devices_that_are_busy() -> None:
     job = make_job(make_request_view("a", LARGE, 10, 1.0))
     assert forecast([job], 8).on_time == {"a"}

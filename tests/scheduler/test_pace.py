@@ -40,6 +40,32 @@ def test_joint_work_does_not_make_a_fast_device_slow_that_also_works_alone() -> 
     assert set(pace.slow) == {1}
 
 
+def test_promises_follow_slow_work_quickly_and_quick_work_slowly() -> None:
+    pace = Pace(2)
+    assert (pace.mean, pace.cautious) == (1.0, 1.0)
+    for _ in range(6):
+        pace.observe((0, 1), 0.4, 0.2)  # RISE_S of work
+    assert pace.cautious == pytest.approx(2 - (5 / 6) ** 6)
+    risen = pace.cautious
+    for _ in range(6):
+        pace.observe((0, 1), 0.2, 0.2)
+    assert 1 + 0.9 * (risen - 1) < pace.cautious < risen
+    pace.forget((0, 1))
+    assert (pace.mean, pace.cautious) == (1.0, 1.0)
+
+
+def test_the_more_times_vary_the_more_cautious_are_promises_and_no_promise_is_shorter_than_the_profile() -> None:
+    steady, varying, quick = Pace(1), Pace(1), Pace(1)
+    for _ in range(100):
+        steady.observe((0,), 0.24, 0.2)
+        for measured_s in (0.12, 0.36):
+            varying.observe((0,), measured_s, 0.2)
+        quick.observe((0,), 0.1, 0.2)
+    assert steady.cautious == pytest.approx(1.2, abs=0.01)
+    assert 1.4 < varying.cautious < 1.8
+    assert (quick.mean, quick.cautious) == (1.0, 1.0)
+
+
 def test_a_slow_device_is_found_and_its_chunks_may_take_longer() -> None:
     """Device 1 takes twice as long; 30 images of which each is one chunk of ten steps of 80 ms."""
     requests = [make_request(f"r{index:02d}", arrival_s=0.4 * index) for index in range(40)]

@@ -4,11 +4,12 @@ The real server with the embedded model, or with `--sleeping` over an engine tha
 it can carry: `--clients` that always wait for their image, and how long an image takes alone. Then open-loop Poisson
 loads with deadlines of `--slo` times that: half of what it can carry ("half"), ten times that for `--seconds`, half
 again. Attainment is the share on time, by the server's clock, of those that were let in. Recovery: from the last
-arrival of the flood to the arrival after which none is late or refused.
+arrival of the flood to the arrival after which none is late or refused. Who has no answer `--wait` seconds after the
+last deadline counts as let in and late, and the run ends.
 
     PYTHONPATH=src:tests python tests/server/bench_overload.py --seconds 300
 
-The last line of stdout is JSON.
+A line every few seconds says how far it is. The last line of stdout is JSON.
 """
 
 import argparse
@@ -21,9 +22,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from server.conftest import run_server
 from server.program import program
@@ -35,6 +38,11 @@ from tetriserve.runtime.config import EMBEDDED_MODEL_DIR
 from tetriserve.workload.trace import TraceEntry
 
 PATIENT_S = 3000.0
+TELL_S = 5.0
+CALM, FLOOD = 1, 2
+"""Seeds of the loads."""
+
+console = Console(stderr=True)
 
 
 def arrivals(rate_per_s: float, seconds: float, like: TraceEntry, seed: int) -> list[TraceEntry]:
@@ -59,76 +67,115 @@ async def capacity(target: Target, one: TraceEntry, clients: int, seconds: float
     return alone_s, sum(await asyncio.gather(*(client() for _ in range(clients)))) / seconds
 
 
+@dataclass
+class Watch:
+    """What has come of a load so far, and the most memory that the server had meanwhile."""
+
+    name: str
+    pid: int
+    load: Sequence[TraceEntry]
+    begin_s: float = field(default_factory=time.monotonic)
+    replies: dict[str, Reply] = field(default_factory=dict)
+    most_mb: float = 0.0
+
+    def take(self, reply: Reply) -> None:
+        """A reply has come."""
+        self.replies[reply.entry.request_id] = reply
+
+    def look(self) -> str:
+        """How far it is, in a line."""
+        now_s = time.monotonic() - self.begin_s
+        sent = sum(entry.arrival_s <= now_s for entry in self.load)
+        refused = sum(is_refused(reply) for reply in self.replies.values())
+        made = [reply for reply in self.replies.values() if reply.ok]
+        on_time = sum(is_on_time(reply) for reply in made)
+        counts = f"sent {sent}/{len(self.load)}, let in {sent - refused} (made {len(made)}, on time {on_time})"
+        return f"{self.name} {now_s:5.0f} s: {counts}, refused {refused}; {memory_mb(self.pid):.1f} MB"
+
+    async def run(self, target: Target, wait_s: float) -> None:
+        """Send everything, and wait so long after the last deadline."""
+        sending = asyncio.ensure_future(send_all(target, self.load, self.take))
+        end_s = self.begin_s + max(entry.arrival_s + entry.slo_s for entry in self.load) + wait_s
+        told_s = self.begin_s
+        while not sending.done() and time.monotonic() < end_s:
+            self.most_mb = max(self.most_mb, memory_mb(self.pid))
+            await asyncio.wait((sending,), timeout=0.5)
+            if time.monotonic() - told_s >= TELL_S:
+                told_s = time.monotonic()
+                console.print(self.look(), highlight=False)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        console.print(self.look(), highlight=False)
+
+    def row(self, seed: int) -> dict[str, Any]:
+        """The result of the arrivals of one seed."""
+        replies = [reply for id_, reply in self.replies.items() if id_.startswith(f"{seed}-")]
+        let_in = [reply for reply in replies if not is_refused(reply)]
+        late_s = sorted(reply.latency_s - reply.entry.slo_s for reply in let_in if not is_on_time(reply))
+        refusals_ms = sorted(reply.latency_s * 1e3 for reply in replies if is_refused(reply))
+        return {
+            "offered": len(replies),
+            "let_in": len(let_in),
+            "attainment": sum(map(is_on_time, let_in)) / len(let_in) if let_in else None,
+            "late_by_p50_s": quantile(late_s, 0.5) if late_s else None,
+            "late_by_max_s": max(late_s, default=None),
+            "codes": Counter(reply.code for reply in replies if reply.code),
+            "refusal_p50_ms": quantile(refusals_ms, 0.5) if refusals_ms else None,
+            "refusal_p99_ms": quantile(refusals_ms, 0.99) if refusals_ms else None,
+        }
+
+
+def is_refused(reply: Reply) -> bool:
+    """Whether it was not let in."""
+    return reply.code == "429"
+
+
+def is_on_time(reply: Reply) -> bool:
+    """Whether there is an image and it was ready by its deadline, by the server's clock."""
+    return reply.ok and bool(reply.report["met_deadline"])
+
+
 def memory_mb(pid: int) -> float:
     """Resident memory of the process that serves HTTP."""
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
-
-
-async def with_memory(pid: int, target: Target, load: Sequence[TraceEntry]) -> tuple[list[Reply], float]:
-    """The replies, and the most memory while they came."""
-    sending, most_mb = asyncio.ensure_future(send_all(target, load)), 0.0
-    while not sending.done():
-        most_mb = max(most_mb, memory_mb(pid))
-        await asyncio.wait((sending,), timeout=0.5)
-    return sending.result(), most_mb
-
-
-def told(name: str, replies: Sequence[Reply], memory: float) -> dict[str, Any]:
-    """A row of the result."""
-    made = [reply for reply in replies if reply.ok]
-    on_time = sum(bool(reply.report["met_deadline"]) for reply in made)
-    refusals = sorted(reply.latency_s for reply in replies if reply.code == "429")
-    return {
-        "load": name,
-        "offered": len(replies),
-        "let_in": len(made),
-        "attainment": on_time / len(made) if made else None,
-        "codes": Counter(reply.code for reply in replies if reply.code),
-        "refusal_p50_ms": quantile(refusals, 0.5) * 1e3 if refusals else None,
-        "refusal_p99_ms": quantile(refusals, 0.99) * 1e3 if refusals else None,
-        "memory_mb": round(memory, 1),
-    }
-
-
-def recovery_s(replies: Sequence[Reply], gap_s: float) -> float:
-    """`gap_s` lies between the last arrival of the flood and the start of these."""
-    bad = [reply.entry.arrival_s for reply in replies if not (reply.ok and reply.report["met_deadline"])]
-    return gap_s + max(bad, default=0.0)
 
 
 async def measure(url: str, pid: int, args: argparse.Namespace) -> dict[str, Any]:
     """All loads, one after another."""
-    target = Target(url, timeout_s=600.0)
+    target = Target(url, timeout_s=PATIENT_S)
     one = TraceEntry("one", 0.0, args.size, args.size, args.steps, PATIENT_S, "a red apple")
     alone_s, per_s = await capacity(target, one, args.clients, args.calm)
+    console.print(f"alone {alone_s:.3f} s, carries {per_s:.2f} images a second", highlight=False)
     one = replace(one, slo_s=args.slo * alone_s)
-    calm, flood = arrivals(per_s / 2, args.calm, one, 1), arrivals(10 * per_s, args.seconds, one, 2)
-    rows = [told("half", *await with_memory(pid, target, calm))]
-    started_s = time.monotonic()
+    calm, flood = arrivals(per_s / 2, args.calm, one, CALM), arrivals(10 * per_s, args.seconds, one, FLOOD)
+    before = Watch("half", pid, calm)
+    await before.run(target, args.wait)
     after = [replace(entry, arrival_s=entry.arrival_s + args.seconds) for entry in calm]
-    replies, most_mb = await with_memory(pid, target, [*flood, *after])
-    elapsed_s = time.monotonic() - started_s
-    during, afterwards = replies[: len(flood)], replies[len(flood) :]
-    rows += [told("ten times", during, most_mb), told("half again", afterwards, memory_mb(pid))]
-    recovered = [
-        replace(one, entry=replace(one.entry, arrival_s=one.entry.arrival_s - args.seconds)) for one in afterwards
+    during = Watch("ten times, then half", pid, [*flood, *after])
+    await during.run(target, args.wait)
+    bad_s = [
+        entry.arrival_s
+        for entry in after
+        if not (entry.request_id in during.replies and is_on_time(during.replies[entry.request_id]))
     ]
     return {
         "alone_s": alone_s,
         "carries_per_s": per_s,
         "slo_s": one.slo_s,
-        "elapsed_s": elapsed_s,
-        "rows": rows,
-        "recovery_s": recovery_s(recovered, args.seconds - flood[-1].arrival_s),
+        "half": before.row(CALM) | {"memory_mb": before.most_mb},
+        "ten_times": during.row(FLOOD) | {"memory_mb": during.most_mb},
+        "half_again": during.row(CALM),
+        "recovery_s": max(bad_s, default=args.seconds) - flood[-1].arrival_s,
     }
 
 
 def main() -> None:
-    """Print the loads as they come out."""
+    """Measure, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=300.0, help="of the flood")
     parser.add_argument("--calm", type=float, default=30.0, help="seconds of every other load")
+    parser.add_argument("--wait", type=float, default=30.0, help="seconds after the last deadline")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--size", type=int, default=128, help="pixels a side; 256 for the sleeping engine")
     parser.add_argument("--sleeping", action="store_true")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from tetriserve.server.wire.images import ImagesRequest
 PATH = "/v1/images/generations"
 LARGE = {"prompt": "x", "size": "1024x1024", "num_inference_steps": 10}
 """2.1 s on both devices."""
+LARGE_BODY = {name: value for name, value in LARGE.items() if name != "prompt"}
 KEYS = {"ann": "ann-0123456789abcdef", "bob": "bob-0123456789abcdef"}
 
 
@@ -46,6 +48,18 @@ async def test_what_cannot_be_met_is_refused_with_the_prediction_and_when_to_com
     assert int(refused.headers["retry-after"]) >= 1
     assert "2.50 s" in error["message"]
     assert small.status_code == 200
+
+
+def test_what_was_let_in_counts_before_the_scheduler_hears_of_it() -> None:
+    """2.1 s each: two are met in 5 s. One whose job could not be written leaves without having arrived."""
+    gate, call = call_of(ServerConfig(admission="reject"), **LARGE_BODY, slo_ms=5000)
+    others = [replace(call, request_id=name) for name in ("second", "third")]
+    gate.admit(call)
+    gate.admit(others[0])
+    with pytest.raises(RejectedError, match="the deadline could not be met"):
+        gate.admit(others[1])
+    gate.leave(call)
+    gate.admit(others[1])
 
 
 async def test_images_are_due_as_much_earlier_as_answers_have_taken() -> None:

@@ -3,6 +3,9 @@
 Steps are taken as divisible and moves as free, requests are served by earliest deadline: what `default` comes close
 to. Encoding and decoding keep a device busy: both after the steps, where their order matters to nobody else.
 Under another policy the answer is what would be possible, not what that policy will do.
+
+A newcomer may not delay who is late, either. Policies serve the late last; so if it might, one who is late by a
+moment would be overtaken by all who come, and each of them could be the next.
 """
 
 from bisect import insort
@@ -18,12 +21,12 @@ from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.view import TOLERANCE_S, RequestView, View
 
 RESERVE = 0.15
-"""By so much steps are taken to be slower on a busy machine: for chunks that don't divide, blocks that are not free."""
+"""By so much work is taken to be slower on a busy machine: for chunks that don't divide, blocks that are not free."""
 
 
 @dataclass(frozen=True, slots=True)
 class Foresight:
-    """When the last of the newcomers is predicted to be there; how many accepted ones they would make late."""
+    """When the last of the newcomers is predicted to be there; how many accepted ones they make late, or later."""
 
     finished_s: float
     on_time: bool
@@ -31,7 +34,7 @@ class Foresight:
 
     @property
     def can_be_met(self) -> bool:
-        """Whether everybody is on time who would be without the newcomers, and they too."""
+        """Whether they are on time, and everybody else as much as without them."""
         return self.on_time and self.num_harmed == 0
 
 
@@ -54,44 +57,59 @@ class _Run:
         self.degree, self.step_s = self.ladder[rung]
 
 
-def foresee(view: View, newcomers: Sequence[Request]) -> Foresight:
-    """What becomes of the newcomers, and of others because of them."""
-    accepted, slower = view.requests, _slower(view)
-    before_s = forecast(view)
-    new = [_of_request(one, view, slower) for one in newcomers]
-    after_s = _play([*(_of_view(one, view, slower) for one in accepted), *new], view)
-    due_s = {one.request_id: one.deadline_s for one in accepted}
-    due_s.update((one.request_id, one.due_s) for one in newcomers)
-    late = {id_ for id_, end_s in after_s.items() if end_s > due_s[id_] + TOLERANCE_S}
-    late_anyway = {id_ for id_, end_s in before_s.items() if end_s > due_s[id_] + TOLERANCE_S}
-    names = {one.request_id for one in newcomers}
-    return Foresight(max(after_s[name] for name in names), late.isdisjoint(names), len(late - late_anyway - names))
+def foresee(view: View, newcomers: Sequence[Request], coming: Sequence[Request] = ()) -> Foresight:
+    """What becomes of the newcomers, and of others because of them; `coming` are accepted, and not in view yet."""
+    accepted: list[RequestView | Request] = [*view.requests, *coming]
+    slower = _slower(view)
+    before_s = _play([_run(one, view, slower) for one in accepted], view)
+    after_s = _play([_run(one, view, slower) for one in (*accepted, *newcomers)], view)
+    on_time = all(after_s[one.request_id] <= one.due_s + TOLERANCE_S for one in newcomers)
+    limits_s = {one.request_id: max(_due_s(one), before_s[one.request_id]) for one in accepted if _counts(one, view)}
+    num_harmed = sum(after_s[id_] > limit_s + TOLERANCE_S for id_, limit_s in limits_s.items())
+    return Foresight(max(after_s[one.request_id] for one in newcomers), on_time, num_harmed)
 
 
 def forecast(view: View) -> dict[str, float]:
     """When the image of everybody pending is there."""
     slower = _slower(view)
-    return _play([_of_view(one, view, slower) for one in view.requests], view)
+    return _play([_run(one, view, slower) for one in view.requests], view)
+
+
+def _counts(one: RequestView | Request, view: View) -> bool:
+    """Whether newcomers are refused for its sake: not if it should have been there twice by now.
+
+    Otherwise a pile of late jobs, as after a restart, would keep everybody out until it is worked off.
+    """
+    return view.now_s <= _due_s(one) + (_due_s(one) - one.arrival_s)
+
+
+def _due_s(one: RequestView | Request) -> float:
+    return one.due_s if isinstance(one, Request) else one.deadline_s
 
 
 def _slower(view: View) -> float:
-    """What the profile's step times are multiplied by: what devices need now, and the reserve, unless all are idle."""
+    """What the profile's times are multiplied by: what devices may well need, and the reserve, unless all are idle."""
     idle = not view.requests and max(view.free_s) <= view.now_s + TOLERANCE_S
-    return view.slowness * (1.0 if idle else 1.0 + RESERVE)
+    return view.cautious_slowness * (1.0 if idle else 1.0 + RESERVE)
+
+
+def _run(one: RequestView | Request, view: View, slower: float) -> _Run:
+    return _of_request(one, view, slower) if isinstance(one, Request) else _of_view(one, view, slower)
 
 
 def _of_view(one: RequestView, view: View, slower: float) -> _Run:
-    begin_s = max(one.ready_s, view.now_s) + one.encode_s
-    stages_s = one.decode_s, one.encode_s
+    encode_s, decode_s = slower * one.encode_s, slower * one.decode_s
+    begin_s = max(one.ready_s, view.now_s) + encode_s
     ladder = _ladder(one.size, view, slower)
-    return _Run(one.request_id, ladder, one.remaining_steps, begin_s, one.deadline_s - one.decode_s, *stages_s)
+    due_s = one.deadline_s - decode_s
+    return _Run(one.request_id, ladder, one.remaining_steps, begin_s, due_s, decode_s, encode_s)
 
 
 def _of_request(one: Request, view: View, slower: float) -> _Run:
     cost: CostModel = view.cost
-    encode_s = cost.stage_s(Stage.ENCODE, one.size)
+    encode_s = slower * cost.stage_s(Stage.ENCODE, one.size)
     begin_s = max(one.arrival_s, view.now_s) + encode_s
-    decode_s = cost.stage_s(Stage.DECODE, one.size)
+    decode_s = slower * cost.stage_s(Stage.DECODE, one.size)
     due_s = one.due_s - decode_s
     ladder = _ladder(one.size, view, slower)
     return _Run(one.request_id, ladder, one.num_inference_steps, begin_s, due_s, decode_s, encode_s)

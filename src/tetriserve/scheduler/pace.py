@@ -11,15 +11,19 @@ LEAST_FACTOR = 1.3
 WELL_FACTOR = 1.15
 """A slow device must come down to this to be taken for well: it would change back and forth otherwise."""
 
+RISE_S, FALL_S = 1.2, 12.0
+"""Seconds of work in which promises follow a machine that becomes slower, and one that becomes faster."""
+
 
 class Pace:
-    """Exponential means of measured by predicted times, one for each device.
+    """Exponential means of measured by predicted times, one for each device; and expectiles, for promises.
 
     Joint work takes as long as its slowest device, so that is in the mean of all; who is well shows it in other work.
     """
 
     def __init__(self, num_devices: int) -> None:
         self._means = [1.0] * num_devices
+        self._cautious = [1.0] * num_devices
         self._num_seen = [0] * num_devices
         self._slow: dict[int, float] = {}
 
@@ -32,8 +36,11 @@ class Pace:
         """A chunk took so long."""
         if predicted_s <= 0:
             return
+        ratio = measured_s / predicted_s
         for device in devices:
-            self._means[device] += WEIGHT * (measured_s / predicted_s - self._means[device])
+            self._means[device] += WEIGHT * (ratio - self._means[device])
+            memory_s = RISE_S if ratio > self._cautious[device] else FALL_S
+            self._cautious[device] += min(1.0, predicted_s / memory_s) * (ratio - self._cautious[device])
             self._num_seen[device] += 1
             limit = WELL_FACTOR if device in self._slow else LEAST_FACTOR
             if self._num_seen[device] >= LEAST_CHUNKS and self._means[device] >= limit:
@@ -49,13 +56,21 @@ class Pace:
 
     @property
     def mean(self) -> float:
-        """By how much work is expected to take longer on the mean device."""
-        if not self._slow:
-            return 1.0
-        return sum(self._slow.get(device, 1.0) for device in range(len(self._means))) / len(self._means)
+        """By how much longer work takes on the mean device than the profile says; what is faster counts as 1."""
+        return sum([max(1.0, mean) for mean in self._means]) / len(self._means)
+
+    @property
+    def cautious(self) -> float:
+        """By how much longer it may well take.
+
+        Means that follow slow work ten times as fast as quick work: expectiles, the further above the mean the more
+        times vary. Source: Newey and Powell (1987).
+        """
+        return sum([max(1.0, worst) for worst in self._cautious]) / len(self._cautious)
 
     def forget(self, devices: Iterable[int]) -> None:
         """Other workers are there now."""
         for device in devices:
-            self._means[device], self._num_seen[device] = 1.0, 0
+            self._means[device] = self._cautious[device] = 1.0
+            self._num_seen[device] = 0
             self._slow.pop(device, None)

@@ -100,12 +100,14 @@ class Scheduler:
                 self._pace.forget(devices)
                 self._plan_anew()
                 done = []
+        if self._wake_s is not None and self._wake_s <= now_s:  # a Tick comes now: when the next one would is not asked
+            return tuple(done)
         ask = self._ask_for_tick(self._next_look_s(now_s))
         return (*done, *ask) if done else ask
 
-    def foresee(self, newcomers: Sequence[Request], now_s: float) -> Foresight:
-        """Whether requests that have not arrived could be met, by a forecast over all that have. Changes nothing."""
-        return foresee(self._view(now_s), newcomers)
+    def foresee(self, newcomers: Sequence[Request], now_s: float, coming: Sequence[Request] = ()) -> Foresight:
+        """Whether requests could be met, by a forecast over all that have arrived or are `coming`. Changes nothing."""
+        return foresee(self._view(now_s), newcomers, coming)
 
     def flight_s(self, chunk_id: int) -> tuple[float, float]:
         """Predicted start and end of a chunk in flight, as of the last event."""
@@ -248,7 +250,7 @@ class Scheduler:
         timeline, ahead_s = self._timeline, self._config.ahead_s
         free_s, is_open = timeline.free_s(now_s), timeline.open_devices()
         world = now_s, ahead_s, self._pending, free_s, is_open, self._cost, self._num_devices
-        return View(*world, self._pace.mean)
+        return View(*world, self._pace.mean, self._pace.cautious)
 
     def _commit(self, assignment: Assignment, now_s: float, chunks: list[Chunk]) -> None:
         """Add encodings, the steps, and decodings; of these, all but the steps run on the first device."""

@@ -74,7 +74,7 @@ class View(NamedTuple):
 
     `free_s[d]` is when device d is predicted to have ended all that is committed to it (never before now); infinity if
     it is lost. `open[d]` is false while a chunk is already queued behind the running one. `slowness` is how
-    many times the profile's times work takes on the mean device now.
+    many times the profile's times work takes on the mean device now; `cautious_slowness` how many it may well take.
     """
 
     now_s: float
@@ -85,6 +85,7 @@ class View(NamedTuple):
     cost: CostModel
     num_devices: int
     slowness: float = 1.0
+    cautious_slowness: float = 1.0
 
     @property
     def requests(self) -> tuple[RequestView, ...]:

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from tetriserve.core.errors import EngineError
+from tetriserve.core.request import Request
+from tetriserve.runtime.observer import Observer
 from tetriserve.runtime.service import Service
 from tetriserve.scheduler.admission import Foresight
 from tetriserve.server.call import Call
@@ -12,15 +14,20 @@ from tetriserve.server.config import ServerConfig
 from tetriserve.server.errors import RejectedError, UnavailableError
 
 
-class Gate:
-    """Counts every caller's images that are not finished, and asks the scheduler what it can promise."""
+class Gate(Observer):
+    """Counts every caller's images that are not finished, and asks the scheduler what it can promise.
+
+    What was let in counts at once, though a job is written down before the scheduler hears of it.
+    """
 
     def __init__(self, service: Service, config: ServerConfig) -> None:
         self._service = service
         self._config = config
         self._held: Counter[str] = Counter()
+        self._coming: dict[str, Request] = {}
         self.on_rejection: list[Callable[[RejectedError], None]] = []
         self.is_closed = False
+        service.runtime.recorder.observers.append(self)
 
     @property
     def num_held(self) -> int:
@@ -48,14 +55,21 @@ class Gate:
                 tell(error)
             raise
         self._held[call.caller] += call.params.n
+        self._coming.update((one.request_id, one) for one in admitted.requests())
         return admitted
 
     def readmit(self, call: Call) -> None:
         """Count a call that an earlier server has let in: there is always room for it."""
         self._held[call.caller] += call.params.n
 
+    def arrived(self, request: Request) -> None:
+        """The scheduler knows of it now."""
+        self._coming.pop(request.request_id, None)
+
     def leave(self, call: Call) -> None:
         """An admitted call is over, however it ended. Once for each."""
+        for one in call.requests():
+            self._coming.pop(one.request_id, None)
         self._held[call.caller] -= call.params.n
         assert self._held[call.caller] >= 0, f"{call.request_id} left twice"
         if not self._held[call.caller]:
@@ -116,7 +130,7 @@ class Gate:
 
     def _foresee(self, call: Call) -> Foresight:
         now_s = self._service.runtime.now_s()
-        return self._service.runtime.scheduler.foresee(call.requests(), now_s)
+        return self._service.runtime.scheduler.foresee(call.requests(), now_s, tuple(self._coming.values()))
 
 
 def _unmeetable(call: Call, found: Foresight) -> RejectedError:
@@ -125,7 +139,7 @@ def _unmeetable(call: Call, found: Foresight) -> RejectedError:
     finished_s = found.finished_s + call.delivery_s
     predicted_s, slo_s = finished_s - call.arrival_s, call.deadline_s - call.arrival_s
     if found.num_harmed:
-        why = f"and would make {found.num_harmed} accepted images late"
+        why = f"and would make {found.num_harmed} accepted images late, or later"
     else:
         why = "and the deadline could not be met"
     late_s = finished_s - call.deadline_s

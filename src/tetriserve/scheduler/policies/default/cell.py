@@ -124,7 +124,7 @@ def _choose(
 
 def _job(members: tuple[RequestView, ...], board: Board, rules: Rules, window_s: float = 0.0) -> Job:
     curve = rules.curve_of(members[0].size, len(members))
-    return Job.of(members, curve, board.view.now_s, board.ready_by_s, window_s)
+    return Job.of(members, curve, board.view.now_s, board.ready_by_s, window_s, board.view.slowness)
 
 
 def _start(

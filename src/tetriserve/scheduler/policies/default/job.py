@@ -34,11 +34,18 @@ class Job:
 
     @classmethod
     def of(
-        cls, members: tuple[RequestView, ...], curve: StepCurve, now_s: float, ready_by_s: float, window_s: float = 0.0
+        cls,
+        members: tuple[RequestView, ...],
+        curve: StepCurve,
+        now_s: float,
+        ready_by_s: float,
+        window_s: float = 0.0,
+        slowness: float = 1.0,
     ) -> "Job":
         """A job of requests of one size; a batch lasts as long as its longest member and is due with its first.
 
         Who is ready within the window is planned with as if it were now, but has so much less time.
+        Where work takes `slowness` times the profile's times, it is planned with these and so many times less time.
         """
         first = members[0]
         num_steps, ready_s, encode_s = first.remaining_steps, first.ready_s, first.encode_s
@@ -48,7 +55,7 @@ class Job:
             encode_s, weight = encode_s + one.encode_s, weight + one.weight
             due_s = min(due_s, one.deadline_s - one.decode_s)
         begin_s = max(ready_s - now_s, 0.0) + encode_s
-        left_s = due_s - now_s
+        left_s = (due_s - now_s) / slowness
         gpu_s = curve.least_gpu_s(num_steps, left_s - begin_s)
         if begin_s <= window_s:
             left_s -= begin_s
