@@ -3,9 +3,9 @@
 The real server with the embedded model, or with `--sleeping` over an engine that takes its time and no CPU. First what
 it can carry, by clients that always wait for their image; then calls at `--load` times that, by Poisson, of all kinds
 in turn: an answer, a stream with a partial image, a job, a file by URL, and a caller that goes away; results of jobs
-and files are kept for a minute. Every `--every` seconds: memory and open files of the server and of all its processes. Growth is the
-mean of the last fifth over that of the first, when the five minutes that the server remembers for its board have
-passed. Goal: memory below 2 %, no more open files.
+and files are kept for a minute. Every `--every` seconds: memory and open files of the server and of all its processes.
+Growth is the mean of the last fifth over that of the first, when the five minutes that the server remembers for its
+board have passed. Goal: memory below 2 %, no more open files.
 
     PYTHONPATH=src:tests python tests/server/bench_soak.py --seconds 3600
 
