@@ -10,11 +10,13 @@ import transformers
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.card import INDEX_FILE
+from tetriserve.models.flow_match import check_timesteps
 from tetriserve.models.json_file import read_object
 from tetriserve.models.single_file import load_single_file
 from tetriserve.models.weights import load_encoder, load_module
 
 ENCODER_PREFIX = "text_encoder"
+SCHEDULER_FILE = "scheduler_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +83,11 @@ def from_single_file(
 
 
 def without_weights(component: Component, directory: Path) -> Any:
-    """A scheduler or tokenizer."""
-    return component.model_class().from_pretrained(directory / component.name, local_files_only=True)
+    """A scheduler or tokenizer. Raises ConfigurationError for files that its class can't read."""
+    model_class, folder = component.model_class(), directory / component.name
+    if component.name == "scheduler":
+        check_timesteps(read_object(folder / SCHEDULER_FILE))
+    try:
+        return model_class.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # whatever these classes raise is about their files
+        raise ConfigurationError(f"{folder} can't be read: {type(error).__name__}: {error}") from error
