@@ -5,24 +5,46 @@ from typing import Any
 
 import pytest
 
+from fuzz.target import Target
 from fuzz.targets import TARGETS
 from tetriserve.core.errors import ConfigurationError
 
 BY_NAME = {target.name: target for target in TARGETS}
+HUGE = 10**400
+"""A whole number that no float can hold."""
+FOUND: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("trace", {"slo_s": HUGE}),
+    ("trace", {"arrival_s": HUGE}),
+    ("model's tetriserve.json", {"default_guidance_scale": HUGE}),
+    ("model's scheduler/scheduler_config.json", {"num_train_timesteps": 2**31}),
+    ("loaded model's vae/config.json", {"layers_per_block": HUGE}),
+    ("loaded model's transformer/config.json", {"joint_attention_dim": "64"}),
+    ("loaded model's transformer/config.json", {"num_layers": None}),
+    ("loaded model's text_encoder/config.json", {"hidden_size": 3}),
+    ("loaded model's text_encoder/config.json", {"hidden_act": ["quick_gelu"]}),
+    ("loaded model's text_encoder_2/config.json", {"d_kv": None}),
+    ("random model's transformer/config.json", {"num_layers": 10**9}),
+)
 
 
-def changed(name: str, **values: Any) -> bytes:
-    """The target's document with other values."""
-    target = BY_NAME[name]
-    return target.write(target.documents[0] | values)
-
-
-FOUND = (("model's scheduler/scheduler_config.json", {"num_train_timesteps": 2**31}),)
-
-
-@pytest.mark.parametrize(("name", "values"), FOUND, ids=str)
+@pytest.mark.parametrize(
+    ("name", "values"), FOUND, ids=lambda part: part if isinstance(part, str) else next(iter(part))
+)
 def test_what_was_found_once_is_refused_in_words(name: str, values: dict[str, Any], tmp_path: Path) -> None:
-    data = changed(name, **values)
-    BY_NAME[name].check(data, tmp_path)
-    with pytest.raises(ConfigurationError, match=next(iter(values))):
-        BY_NAME[name].read(data, tmp_path)
+    target = BY_NAME[name]
+    refused(target, target.write(changed(target.documents[0], values)), tmp_path)
+
+
+def test_a_deadline_in_a_table_that_no_float_holds(tmp_path: Path) -> None:
+    refused(BY_NAME["configuration file"], f'slo = {{ "256x256" = {HUGE} }}'.encode(), tmp_path)
+
+
+def changed(document: Any, values: dict[str, Any]) -> Any:
+    """With other values; of lines, the first."""
+    return document | values if isinstance(document, dict) else [document[0] | values, *document[1:]]
+
+
+def refused(target: Target, data: bytes, folder: Path) -> None:
+    target.check(data, folder)
+    with pytest.raises(ConfigurationError):
+        target.read(data, folder)

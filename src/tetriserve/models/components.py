@@ -10,13 +10,13 @@ import transformers
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.card import INDEX_FILE
-from tetriserve.models.flow_match import check_timesteps
 from tetriserve.models.json_file import read_object
+from tetriserve.models.part_limits import check_limits
 from tetriserve.models.single_file import load_single_file
 from tetriserve.models.weights import load_encoder, load_module
 
 ENCODER_PREFIX = "text_encoder"
-SCHEDULER_FILE = "scheduler_config.json"
+CONFIG_FILES = ("config.json", "scheduler_config.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,21 @@ class LoadWeights(Protocol):
 
 
 def read_components(directory: Path) -> tuple[Component, ...]:
-    """What a pipeline consists of, in the order of its model_index.json. Raises ConfigurationError."""
+    """What a pipeline consists of, in the order of its model_index.json.
+
+    Raises ConfigurationError, also for a part whose configuration asks for what no machine could make.
+    """
     index = directory / INDEX_FILE
     entries = [(name, entry) for name, entry in read_object(index).items() if isinstance(entry, list)]
     for name, entry in entries:
         if len(entry) != 2 or not all(part is None or isinstance(part, str) for part in entry):
             raise ConfigurationError(f"{index}: {name} is {entry!r}, must be a library and a class of it")
-    return tuple(Component(name, *entry) for name, entry in entries)
+    components = tuple(Component(name, *entry) for name, entry in entries)
+    for component in components:
+        for path in (directory / component.name / name for name in CONFIG_FILES):
+            if component.library is not None and path.is_file():
+                check_limits(path)
+    return components
 
 
 def from_files(component: Component, directory: Path, device: torch.device, dtype: torch.dtype) -> Any:
@@ -85,8 +93,6 @@ def from_single_file(
 def without_weights(component: Component, directory: Path) -> Any:
     """A scheduler or tokenizer. Raises ConfigurationError for files that its class can't read."""
     model_class, folder = component.model_class(), directory / component.name
-    if component.name == "scheduler":
-        check_timesteps(read_object(folder / SCHEDULER_FILE))
     try:
         return model_class.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # whatever these classes raise is about their files

@@ -1,6 +1,5 @@
 """The solver's schedule: flow matching. Knows sigmas, not the network that predicts velocities."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,6 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift, retrieve_tim
 from torch import Tensor
 
 from tetriserve.core.errors import ConfigurationError
-
-MAX_TRAIN_TIMESTEPS = 100_000
-"""Models have 1000. Diffusers makes arrays of so many numbers, also of more than memory holds."""
-
-
-def check_timesteps(config: Mapping[str, Any]) -> None:
-    """Of a scheduler that is still to be made. Raises ConfigurationError."""
-    number = config.get("num_train_timesteps", 1)
-    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_TRAIN_TIMESTEPS:
-        raise ConfigurationError(f"num_train_timesteps is {number!r}, must be from 1 to {MAX_TRAIN_TIMESTEPS}")
 
 
 def check_scheduler(scheduler: Any) -> None:

@@ -51,7 +51,7 @@ def load_model(
     packing = Packing(device, quantized) if eight_bits else Packing(device)
     try:
         return _load_pipeline(directory, card, packing, dtype, report, loading)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise ConfigurationError(f"the model in {str(directory)!r} can't be loaded: {error}") from error
 
 
