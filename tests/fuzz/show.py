@@ -33,14 +33,14 @@ def progress(console: Console, total: int) -> Iterator[Callable[[Sequence[Runnin
 
 def table(begun: Sequence[Running], findings: Findings) -> Table:
     """A row for every target, its parts together, and one for all. Seconds are of its processes, not of the wall."""
-    shown = Table("target", show_footer=True)
+    shown = Table(show_footer=True)
     rows = [(name, tuple(jobs)) for name, jobs in groupby(begun, key=lambda one: one.job.name)]
     numbers = [
         (name, sum(one.count for one in jobs), sum(one.seconds for one in jobs), findings.of(name))
         for name, jobs in rows
     ]
     _, cases, seconds, found = zip(*numbers, strict=True)
-    shown.columns[0].footer = f"{len(rows)} targets"
+    shown.add_column("target", f"{len(rows)} targets", no_wrap=True)
     shown.add_column("cases", f"{sum(cases):,}", justify="right")
     shown.add_column("seconds", f"{sum(seconds):,.0f}", justify="right")
     shown.add_column("findings", str(sum(found)), justify="right")
