@@ -79,8 +79,8 @@ def _jobs(cases: int, seed: int, wanted: str) -> Sequence[Job]:
     """`cases` in all, or a few more, over all targets and routes that are wanted."""
     targets = [target for target in TARGETS if wanted in target.name]
     calls = [(label, share) for label, share in routes() if wanted in label]
-    each_call = cases * (CALLS_SHARE if targets else 1) / max(1, sum(share for _, share in calls))
-    each = (cases - each_call * sum(share for _, share in calls)) / max(1, sum(target.share for target in targets))
+    each_call = cases * (CALLS_SHARE if targets else 1) / (sum(share for _, share in calls) or 1)
+    each = (cases - each_call * sum(share for _, share in calls)) / (sum(target.share for target in targets) or 1)
     jobs = [
         Job(label, "calls", max(1, math.ceil(each_call * share)), seed, partial(feed_calls, label))
         for label, share in calls
