@@ -37,6 +37,7 @@ admission = "reject"
 slo = { "256x256" = 1.5, "512x512" = 2 }
 classes = { batch = "10:0.25" }
 log_format = "json"
+max_queue = 0x40
 [default]
 chunk_s = 0.2
 [tetriserve]

@@ -35,8 +35,10 @@ def test_what_was_found_once_is_refused_in_words(name: str, values: dict[str, An
     refused(target, target.write(changed(target.documents[0], values)), tmp_path)
 
 
-def test_a_deadline_in_a_table_that_no_float_holds(tmp_path: Path) -> None:
-    refused(BY_NAME["configuration file"], f'slo = {{ "256x256" = {HUGE} }}'.encode(), tmp_path)
+@pytest.mark.parametrize("number", [str(HUGE), "9" * 5000, "0x" + "f" * 5000], ids=["no float", "too long", "hex"])
+@pytest.mark.parametrize("line", ['slo = { "256x256" = %s }', "sizes = [%s]", "port = %s", "[default]\nchunk_s = %s"])
+def test_a_number_that_python_cannot_show_or_make_a_float(line: str, number: str, tmp_path: Path) -> None:
+    refused(BY_NAME["configuration file"], (line % number).encode(), tmp_path)
 
 
 def changed(document: Any, values: dict[str, Any]) -> Any:
