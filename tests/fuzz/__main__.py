@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -48,10 +49,13 @@ def main() -> int:
     if not HAS_ATHERIS:
         console.print("atheris is not installed (no wheel for this Python?): no case is guided by what code it reaches")
     findings.clear({job.name for job in jobs})
-    started_s = time.monotonic()
-    with progress(console, sum(job.cases for job in jobs)) as show:
+    started_s, begun, complete = time.monotonic(), [], False
+    with progress(console, sum(job.cases for job in jobs)) as show, suppress(KeyboardInterrupt):
         for begun in run_side_by_side(jobs, args.jobs, findings):
             show(begun)
+        complete = True
+    if not begun:
+        return 130
     console.print(table(begun, findings))
     summary = {
         "cases": sum(one.count for one in begun),
@@ -60,9 +64,10 @@ def main() -> int:
         "seed": args.seed,
         "seconds": round(time.monotonic() - started_s),
         "findings": sum(map(findings.of, {job.name for job in jobs})),
+        "complete": complete,
     }
     print(json.dumps(summary))
-    return 1 if summary["findings"] else 0
+    return 1 if summary["findings"] else 0 if complete else 130
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,5 +1,6 @@
 """The parts of a pipeline, each from its folder of a model directory to its device."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from tetriserve.models.single_file import load_single_file
 from tetriserve.models.weights import load_encoder, load_module
 
 ENCODER_PREFIX = "text_encoder"
+FOLDER_NAME = re.compile(r"\w{1,100}", re.ASCII)
 CONFIG_FILES = ("config.json", "scheduler_config.json")
 
 
@@ -67,6 +69,8 @@ def read_components(directory: Path) -> tuple[Component, ...]:
     index = directory / INDEX_FILE
     entries = [(name, entry) for name, entry in read_object(index).items() if isinstance(entry, list)]
     for name, entry in entries:
+        if not FOLDER_NAME.fullmatch(name):
+            raise ConfigurationError(f"{index}: {name!r} is no name of a folder with a part of a model")
         if len(entry) != 2 or not all(part is None or isinstance(part, str) for part in entry):
             raise ConfigurationError(f"{index}: {name} is {entry!r}, must be a library and a class of it")
     components = tuple(Component(name, *entry) for name, entry in entries)
