@@ -20,6 +20,7 @@ FOUND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("model's model_index.json", {"9" * 5000: ["transformers", "T5EncoderModel"]}),
     ("model's model_index.json", {"../vae": ["diffusers", "AutoencoderKL"]}),
     ("loaded model's vae/config.json", {"layers_per_block": HUGE}),
+    ("loaded model's vae/config.json", {"layers_per_block": 0}),
     ("loaded model's transformer/config.json", {"joint_attention_dim": "64"}),
     ("loaded model's transformer/config.json", {"num_layers": None}),
     ("loaded model's text_encoder/config.json", {"hidden_size": 3}),
