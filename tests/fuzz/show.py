@@ -40,10 +40,10 @@ def table(begun: Sequence[Running], findings: Findings) -> Table:
         for name, jobs in rows
     ]
     _, cases, seconds, found = zip(*numbers, strict=True)
-    shown.add_column("target", f"{len(rows)} targets", no_wrap=True)
-    shown.add_column("cases", f"{sum(cases):,}", justify="right")
-    shown.add_column("seconds", f"{sum(seconds):,.0f}", justify="right")
-    shown.add_column("findings", str(sum(found)), justify="right")
+    shown.add_column("target", f"{len(rows)} targets", overflow="fold")
+    shown.add_column("cases", f"{sum(cases):,}", justify="right", no_wrap=True)
+    shown.add_column("seconds", f"{sum(seconds):,.0f}", justify="right", no_wrap=True)
+    shown.add_column("findings", str(sum(found)), justify="right", no_wrap=True)
     for name, count, spent_s, num_found in numbers:
         shown.add_row(name, f"{count:,}", f"{spent_s:,.0f}", str(num_found), style="red" if num_found else "")
     return shown

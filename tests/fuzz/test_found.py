@@ -44,6 +44,10 @@ def test_a_number_that_python_cannot_show_or_make_a_float(line: str, number: str
     refused(BY_NAME["configuration file"], (line % number).encode(), tmp_path)
 
 
+def test_what_argparse_says_of_something_long_is_a_line_that_ends(tmp_path: Path) -> None:
+    BY_NAME["command line"].check(b"serve\0--" + b"x" * 5000, tmp_path)
+
+
 def changed(document: Any, values: dict[str, Any]) -> Any:
     """With other values; of lines, the first."""
     return document | values if isinstance(document, dict) else [document[0] | values, *document[1:]]
