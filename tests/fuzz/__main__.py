@@ -1,86 +1,99 @@
 """Fuzzes everything that parses for as long as it takes: `scripts/fuzz`.
 
-Question: is there an input that is neither taken nor refused in words? For every target, cases that are nearly right
-(hypothesis), then bytes that lead to new code (atheris, where it is installed); then calls of the described API
-(schemathesis). Writes what it finds to out/fuzz; ends with 1 if there was anything, and with one line of JSON.
+Question: is there an input that is neither taken nor refused in words? For every target documents that are nearly right
+(hypothesis), then those, and bytes, that lead to new code (atheris, where it is installed); and calls of every route of
+the described API (schemathesis). Writes what it finds to out/fuzz; ends with 1 if there was anything, and with one line
+of JSON.
 """
 
 import argparse
-import importlib.util
+import datetime
 import json
+import math
 import os
-import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from fuzz.findings import Findings
-from fuzz.nearly import run_nearly_right
-from fuzz.targets import TARGETS
+from rich.console import Console
+
+from fuzz.warm import HAS_ATHERIS, import_targets
+
+TARGETS = import_targets()  # before anything else of the product is imported
+
+from fuzz.calls import feed_calls, routes  # noqa: E402
+from fuzz.findings import Findings  # noqa: E402
+from fuzz.guided import feed_bytes, feed_drawn  # noqa: E402
+from fuzz.jobs import Job, run_side_by_side  # noqa: E402
+from fuzz.nearly import feed_nearly_right  # noqa: E402
+from fuzz.show import progress, table  # noqa: E402
 
 OUT = Path("out/fuzz")
-DRAWN_SHARE = 0.2
-"""Of the cases, those that are nearly right; the others are guided by what code they reach."""
-CALLS_SHARE = 1 / 2000
-"""Calls of a route for each case: they are whole requests."""
-GUIDED_LIMIT_S = 600
+CALLS_SHARE = 0.06
+"""Of all cases: a call takes several times as long as another case."""
+PARTS = (("nearly right", 0.4, feed_nearly_right), ("guided", 0.4, feed_drawn), ("guided bytes", 0.2, feed_bytes))
+"""What a target gets, its share, and where it comes from. Without atheris it is all the first."""
 
 
 def main() -> int:
     """Run what is asked for and say what came of it."""
     args = _arguments()
-    OUT.mkdir(parents=True, exist_ok=True)
-    chosen = [target for target in TARGETS if args.target in target.name]
-    each = -(-args.cases // len(chosen))
-    drawn = max(1, int(each * DRAWN_SHARE))
-    has_atheris = importlib.util.find_spec("atheris") is not None
-    if not has_atheris:
-        print("atheris is not installed (no wheel for this Python?): all cases come from hypothesis", flush=True)
-    started_s, findings, total = time.monotonic(), Findings(OUT), 0
-    for target in chosen:
-        with tempfile.TemporaryDirectory() as folder:
-            count = run_nearly_right(target, drawn if has_atheris else each, args.seed, Path(folder), findings)
-        guided = _guided(target.name, int((each - drawn) * target.share), args.seed) if has_atheris else 0
-        total += count + guided
-        print(f"{target.name}: {count:,} nearly right, {guided:,} guided, {findings.of(target.name)} found", flush=True)
-    calls_failed = not args.target and _calls(max(12, int(args.cases * CALLS_SHARE)))
-    summary = {"cases": total, "seed": args.seed, "seconds": round(time.monotonic() - started_s, 1)}
-    num_found = sum(findings.of(target.name) for target in chosen)
-    print(json.dumps(summary | {"findings": num_found, "calls_failed": calls_failed}))
-    return 1 if num_found or calls_failed else 0
+    console, findings = Console(stderr=True), Findings(OUT)
+    jobs = _jobs(args.cases, args.seed, args.target)
+    if not jobs:
+        console.print(f"no target has {args.target!r} in its name")
+        return 2
+    if not HAS_ATHERIS:
+        console.print("atheris is not installed (no wheel for this Python?): no case is guided by what code it reaches")
+    findings.clear({job.name for job in jobs})
+    started_s, begun, complete = time.monotonic(), [], False
+    with progress(console, sum(job.cases for job in jobs)) as show, suppress(KeyboardInterrupt):
+        for begun in run_side_by_side(jobs, args.jobs, findings):
+            show(begun)
+        complete = True
+    if not begun:
+        return 130
+    console.print(table(begun, findings))
+    summary = {
+        "cases": sum(one.count for one in begun),
+        "guided": sum(one.count for one in begun if one.job.part.startswith("guided")),
+        "targets": len({job.name for job in jobs}),
+        "seed": args.seed,
+        "seconds": round(time.monotonic() - started_s),
+        "findings": sum(map(findings.of, {job.name for job in jobs})),
+        "complete": complete,
+    }
+    print(json.dumps(summary))
+    return 1 if summary["findings"] else 0 if complete else 130
 
 
 def _arguments() -> argparse.Namespace:
+    today = int(datetime.date.today().strftime("%Y%m%d"))
     parser = argparse.ArgumentParser(prog="scripts/fuzz", description="Feed everything that parses with bad inputs.")
-    parser.add_argument("--cases", type=int, default=100_000, help="in all, about (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: %(default)s)")
-    parser.add_argument("--target", default="", help="only targets with this in their name, and no calls")
+    parser.add_argument("--cases", type=int, default=120_000, help="in all, about (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=today, help="of all that is drawn (default: the day, %(default)s)")
+    parser.add_argument("--target", default="", help="only targets and routes with this in their name")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time (default: %(default)s)")
     return parser.parse_args()
 
 
-def _guided(name: str, cases: int, seed: int) -> int:
-    """A process of its own: libFuzzer ends the one it runs in. How many cases it ran."""
-    command = [sys.executable, "-m", "fuzz.guided", name, str(cases), str(seed), str(OUT)]
-    try:
-        with tempfile.TemporaryDirectory() as empty:
-            done = subprocess.run(
-                [*command, empty], capture_output=True, text=True, timeout=GUIDED_LIMIT_S, check=False
-            )
-    except subprocess.TimeoutExpired as error:
-        Findings(OUT).add(name, b"", f"hangs: {str(error.stderr)[-300:]}")
-        return 0
-    if done.returncode:
-        Findings(OUT).add(name, b"", f"ended with {done.returncode}: {done.stderr[-1000:]}")
-        return 0
-    return cases
-
-
-def _calls(per_route: int) -> bool:
-    """Whether schemathesis finds fault with the server."""
-    command = [sys.executable, "-m", "pytest", "tests/server/test_schema.py", "--timeout", "3600"]
-    print(f"{per_route} calls of every route", flush=True)
-    return subprocess.run(command, env=os.environ | {"SCHEMA_EXAMPLES": str(per_route)}, check=False).returncode != 0
+def _jobs(cases: int, seed: int, wanted: str) -> Sequence[Job]:
+    """`cases` in all, or a few more, over all targets and routes that are wanted."""
+    targets = [target for target in TARGETS if wanted in target.name]
+    calls = [(label, share) for label, share in routes() if wanted in label]
+    each_call = cases * (CALLS_SHARE if targets else 1) / (sum(share for _, share in calls) or 1)
+    each = (cases - each_call * sum(share for _, share in calls)) / (sum(target.share for target in targets) or 1)
+    jobs = [
+        Job(label, "calls", max(1, math.ceil(each_call * share)), seed, partial(feed_calls, label))
+        for label, share in calls
+    ]
+    for target in targets:
+        for part, share, feed in PARTS if HAS_ATHERIS else ((PARTS[0][0], 1.0, PARTS[0][2]),):
+            jobs.append(Job(target.name, part, math.ceil(each * target.share * share), seed, partial(feed, target)))
+    return jobs
 
 
 if __name__ == "__main__":

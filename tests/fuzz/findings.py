@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +21,16 @@ class Findings:
             (self.directory / f"{stem}.input").write_bytes(data)
             (self.directory / f"{stem}.txt").write_text(what, encoding="utf-8", errors="backslashreplace")
 
+    def clear(self, names: Collection[str]) -> None:
+        """Forget what was found of these before, and be a folder."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            for path in self.directory.glob(f"{_plain(name)}.????????.*"):
+                path.unlink()
+
     def of(self, name: str) -> int:
         """How many a target has."""
-        return len(list(self.directory.glob(f"{_plain(name)}.*.txt")))
+        return len(list(self.directory.glob(f"{_plain(name)}.????????.txt")))
 
 
 def _plain(name: str) -> str:

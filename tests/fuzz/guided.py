@@ -1,39 +1,48 @@
-"""Bytes that lead to new code, from atheris. Usage: python -m fuzz.guided TARGET CASES SEED OUT FOLDER"""
+"""Cases that lead to new code, from atheris: bytes as they come, or the bytes that hypothesis draws a document from."""
 
-import sys
-from pathlib import Path
+import os
+from collections.abc import Callable
 
-import atheris
+from hypothesis import given
 
-with atheris.instrument_imports(include=["tetriserve", "tomllib", "json", "csv"]):
-    from fuzz.findings import Findings
-    from fuzz.target import FindingError
-    from fuzz.targets import TARGETS
+from fuzz.feeder import Feeder
+from fuzz.mutations import nearly_right
+from fuzz.nearly import without_end
+from fuzz.target import Target
 
 MAX_BYTES = 8192
-CASE_LIMIT_S = 20
+ENDLESS = 2**31 - 1
 
 
-def main(name: str, cases: str, number: str, out: str, empty: str) -> None:
-    """Does not come back: libFuzzer ends the process, with something else than 0 after a case that hangs."""
-    (target,) = (one for one in TARGETS if one.name == name)
-    findings = Findings(Path(out))
-    folder, corpus = Path(empty) / "files", Path(empty) / "corpus"
-    folder.mkdir()
+def feed_bytes(target: Target, cases: int, seed: int, feeder: Feeder) -> None:
+    """Starts from the target's documents. Does not come back: libFuzzer ends its process."""
+    corpus = feeder.folder / "corpus"
     corpus.mkdir()
     for index, document in enumerate(target.documents):
         (corpus / f"document{index}").write_bytes(target.write(document))
+    _fuzz(lambda data: feeder.feed(data, lambda: target.check(data, feeder.files)), cases, seed, feeder, str(corpus))
 
+
+def feed_drawn(target: Target, cases: int, seed: int, feeder: Feeder) -> None:
+    """Documents that are nearly right, ever more of those that led to new code. Does not come back."""
+
+    @without_end(ENDLESS)
+    @given(nearly_right(target))
     def check(data: bytes) -> None:
-        try:
-            target.check(data, folder)
-        except FindingError as error:
-            findings.add(name, data, str(error))
+        feeder.feed(data, lambda: target.check(data, feeder.files))
 
-    flags = (f"-runs={cases}", f"-seed={int(number) + 1}", f"-max_len={MAX_BYTES}", f"-timeout={CASE_LIMIT_S}")
-    atheris.Setup([name, *flags, f"-artifact_prefix={out}/", str(corpus)], check)
+    _fuzz(check.hypothesis.fuzz_one_input, cases, seed, feeder)  # type: ignore[attr-defined]
+
+
+def _fuzz(feed: Callable[[bytes], object], cases: int, seed: int, feeder: Feeder, *corpus: str) -> None:
+    import atheris
+
+    def until_enough(data: bytes) -> None:
+        if feeder.count.value >= cases:
+            os._exit(0)
+        feed(data)
+
+    # Hangs are the feeder's to notice: libFuzzer would end the process, and the cases that are left with it.
+    flags = (f"-seed={seed % ENDLESS + 1}", f"-max_len={MAX_BYTES}", "-len_control=0", "-timeout=86400")
+    atheris.Setup([feeder.name, *flags, f"-artifact_prefix={feeder.folder}/", *corpus], until_enough)
     atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -160,6 +160,6 @@ TARGETS = (
     Target("sweep's journal", read_sweep, ([{"config": SWEEP.key(), "cell": CELL, "row": {"sar": 1.0}}],), as_lines),
     Target("evaluation's cell", read_cell, ({"status": "done", "runs": []},), as_zipped),
     Target("server's answer", read_answer, ({"data": [{"b64_json": "aa"}], "tetriserve": {"degrees": [1]}},)),
-    Target("results to compare", compare_results, (RESULTS,)),
+    Target("results to compare", compare_results, (RESULTS,), share=0.3),
     Target("results to draw", draw_results, (RESULTS,), share=0.03),
 )

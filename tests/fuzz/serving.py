@@ -1,6 +1,8 @@
 """What a server reads: its configuration and keys, calls, the journal of jobs, messages between processes."""
 
+import io
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,14 @@ from typing import Any
 import msgspec
 from pydantic import ValidationError
 
-from fuzz.target import Target
+from fuzz.target import FindingError, Target, check_words
 from fuzz.text import as_text, words
 from server.sleeping import make_service
-from tetriserve.configuration.declared import declared
+from tetriserve.cli import build_parser
+from tetriserve.configuration.declared import PREFIX, declared
 from tetriserve.configuration.read import read_value
 from tetriserve.configuration.resolve import resolve
+from tetriserve.configuration.show import as_argument
 from tetriserve.configuration.tree import Configuration
 from tetriserve.core.errors import InvalidRequestError
 from tetriserve.core.request import Request
@@ -33,6 +37,7 @@ admission = "reject"
 slo = { "256x256" = 1.5, "512x512" = 2 }
 classes = { batch = "10:0.25" }
 log_format = "json"
+max_queue = 0x40
 [default]
 chunk_s = 0.2
 [tetriserve]
@@ -51,6 +56,14 @@ TEXTS = {
 }
 """A setting of every way to read one."""
 KEYS = "alice:0123456789abcdef0123\n# nobody\nfedcba9876543210fedc\n"
+COMMAND_LINES = (
+    ["serve", "--port", "8000", "--sizes=256x256,512x512", "--no-tetriserve-placement", "--admission", "reject"],
+    ["generate", "a red apple", "--size", "256x256", "--steps", "4", "--seed", "7", "--out", "apple.png"],
+    ["simulate", "--policy", "rssp,default", "--gpus", "4", "--rate", "12.5", "--bound"],
+    ["bench", "serve", "--url", "http://127.0.0.1:8000", "--num-requests", "9"],
+    ["evaluate", "run", "--study", "cpu", "--minutes", "5"],
+)
+PARSER = build_parser()
 SETTINGS = {one.key: one for one in declared(Configuration)}
 SERVICE = make_service()[0]
 REQUEST = Request("img-1", "a red apple", Size(256, 256), 20, 3.5, 7, 1.0, 5.0)
@@ -71,6 +84,41 @@ def read_setting(key: str, data: bytes, _: Path) -> None:
     """From the text of a flag or variable."""
     one = SETTINGS[key]
     read_value(one, data.decode("utf-8", "surrogateescape"), one.flag)
+
+
+def read_environment(data: bytes, _: Path) -> None:
+    """Lines NAME=VALUE, without TETRISERVE_ in front."""
+    lines = data.decode("utf-8", "surrogateescape").split("\n")
+    resolve(Configuration(), {}, {PREFIX + name: text for name, _, text in (line.partition("=") for line in lines)})
+
+
+def as_environment(document: Any) -> bytes:
+    pairs = document.items() if isinstance(document, dict) else enumerate(document if document else ())
+    return "\n".join(f"{name}={text}" for name, text in pairs).encode("utf-8", "surrogatepass")
+
+
+def _environment() -> dict[str, str]:
+    """Every setting of which one can type the default."""
+    typed = {one.variable.removeprefix(PREFIX): as_argument(one, one.default) for one in SETTINGS.values()}
+    return {name: text for name, text in typed.items() if text is not None}
+
+
+def read_command_line(data: bytes, _: Path) -> None:
+    """Arguments with NUL between them, as the kernel keeps them."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said), redirect_stdout(io.StringIO()):
+            PARSER.parse_args(data.decode("utf-8", "surrogateescape").split("\0"))
+    except SystemExit as error:
+        if error.code not in (0, 2):
+            raise FindingError(f"exit status {error.code}") from error
+        if error.code:
+            check_words(said.getvalue().removeprefix("tetriserve: ").removesuffix("\n"))
+
+
+def as_arguments(document: Any) -> bytes:
+    parts = document if isinstance(document, list) else [document]
+    return "\0".join(str(part) for part in parts).encode("utf-8", "surrogatepass")
 
 
 def read_api_keys(data: bytes, folder: Path) -> None:
@@ -123,6 +171,8 @@ TARGETS = (
         Target(f"setting {key}", partial(read_setting, key), (words(text),), as_text, share=0.5)
         for key, text in TEXTS.items()
     ),
+    Target("environment", read_environment, (_environment(),), as_environment),
+    Target("command line", read_command_line, COMMAND_LINES, as_arguments),
     Target("key file", read_api_keys, (words(KEYS),), as_text),
     Target("image call", read_body, tuple(EXAMPLES), errors=(ValidationError, InvalidRequestError), worded=False),
     Target("SLO header", read_header, (words("1500.5"),), as_text, (InvalidRequestError,), share=0.5),

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tetriserve.core.errors import ConfigurationError
+from tetriserve.core.errors import MAX_CHARS, ConfigurationError
 
-MAX_ERROR_CHARS = 500
 MAX_CASE_S = 3.0
 DEEP = "@deep@"
 """Stands in a document for lists in lists, which no JSON writer would write."""
@@ -42,24 +41,27 @@ class Target:
     share: float = 1.0
 
     def check(self, data: bytes, folder: Path) -> None:
-        """Raises FindingError."""
+        """Raises FindingError. What takes long does so twice: the first time may have been an import's."""
+        spent_s = self._read(data, folder)
+        if spent_s > MAX_CASE_S:
+            spent_s = self._read(data, folder)
+        if spent_s > MAX_CASE_S:
+            raise FindingError(f"took {spent_s:.1f} s")
+
+    def _read(self, data: bytes, folder: Path) -> float:
+        """How many seconds of the processor it takes."""
         started_s = time.process_time()
         try:
             self.read(data, folder)
         except self.errors as error:
             if self.worded:
-                _check_words(str(error))
+                check_words(str(error))
         except Exception as error:
             raise FindingError(f"{type(error).__name__}: {str(error)[:200]}") from error
-        spent_s = time.process_time() - started_s
-        if spent_s > MAX_CASE_S:
-            raise FindingError(f"took {spent_s:.1f} s")
+        return time.process_time() - started_s
 
 
-def _check_words(text: str) -> None:
-    if not text.strip() or len(text) > MAX_ERROR_CHARS or len(text.splitlines()) > 1:
-        raise FindingError(f"error text of {len(text)} characters, {len(text.splitlines())} lines: {text[:200]!r}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise FindingError(f"error text that can't be printed: {text[:200]!r}") from error
+def check_words(text: str) -> None:
+    """Raises FindingError for an error text that is no line of words, or longer than the product lets its own be."""
+    if not text.strip() or len(text) > MAX_CHARS or not text.isprintable():
+        raise FindingError(f"error text of {len(text)} characters that is no line of words: {text[:200]!r}")

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from fuzz.mutations import nearly_right
 from fuzz.target import FindingError, Target
 from fuzz.targets import TARGETS
-from tetriserve.core.errors import ConfigurationError
+from tetriserve.core.errors import MAX_CHARS, ConfigurationError
 
 NUM_CASES = 80
 
@@ -36,7 +36,7 @@ def test_the_documents_that_are_changed_are_right_to_begin_with(target: Target, 
         target.read(target.write(document), tmp_path)
 
 
-@pytest.mark.parametrize("text", ["two\nlines", "x" * 501, "\ud800", ""])
+@pytest.mark.parametrize("text", ["two\nlines", "x" * (MAX_CHARS + 1), "\ud800", "\x1b[2J", ""])
 def test_an_error_that_can_not_be_shown_is_a_finding(text: str, tmp_path: Path) -> None:
     def refuse(_: bytes, __: Path) -> None:
         raise OSError(text)
@@ -45,3 +45,10 @@ def test_an_error_that_can_not_be_shown_is_a_finding(text: str, tmp_path: Path) 
         Target("refusing", refuse, ({},), errors=(OSError,)).check(b"", tmp_path)
     with pytest.raises(FindingError, match="OSError"):
         Target("failing", refuse, ({},), errors=(ConfigurationError,)).check(b"", tmp_path)
+
+
+def test_the_longest_error_of_the_product_is_no_finding(tmp_path: Path) -> None:
+    def refuse(_: bytes, __: Path) -> None:
+        raise ConfigurationError("x" * 5 * MAX_CHARS)
+
+    Target("refusing", refuse, ({},)).check(b"", tmp_path)

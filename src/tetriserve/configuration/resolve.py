@@ -63,7 +63,8 @@ def read_file(path: Path, settings: Sequence[Setting]) -> dict[str, Any]:
     """What the file holds, by key. Raises ConfigurationError for a key that is no setting, with the nearest one."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        _check_numbers(document)
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not TOML, or a number with too many digits
         raise ConfigurationError(f"{path}: cannot read the configuration: {error}") from error
     keys = {one.key for one in settings}
     tables = {one.table for one in settings}
@@ -75,6 +76,15 @@ def read_file(path: Path, settings: Sequence[Setting]) -> dict[str, Any]:
         if key not in keys:
             raise ConfigurationError(f"{path}: {key!r} is no setting{nearest(key, keys)}")
     return values
+
+
+def _check_numbers(value: Any) -> None:
+    """Python reads longer ones than it can show. Raises ValueError for a whole number that is none in TOML."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            _check_numbers(one)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("it holds a whole number of more than 64 bits")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

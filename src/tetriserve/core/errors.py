@@ -23,7 +23,7 @@ class InvalidRequestError(TetriServeError):
     """A request that cannot be served as asked. Its text is one line, whatever is quoted in it."""
 
     def __init__(self, message: str, param: str | None = None, code: str = "invalid_value") -> None:
-        super().__init__(_one_line(message))
+        super().__init__(one_line(message))
         self.param = param
         self.code = code
 
@@ -32,7 +32,7 @@ class ConfigurationError(TetriServeError):
     """A setting that cannot be used. Its text is one line, whatever is quoted in it."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(_one_line(message))
+        super().__init__(one_line(message))
 
 
 class EngineError(TetriServeError):
@@ -51,8 +51,9 @@ class RequestFailedError(EngineError):
         self.code = code
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A text that quotes what others wrote, such that a terminal, a log and a header can hold it."""
-    shown = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
+    line = " ".join(text.split())
+    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in line)
     cut = " [...] "
     return shown if len(shown) <= MAX_CHARS else shown[: MAX_CHARS - LAST_CHARS - len(cut)] + cut + shown[-LAST_CHARS:]

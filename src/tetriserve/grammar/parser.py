@@ -4,6 +4,8 @@ import argparse
 import sys
 from typing import NoReturn
 
+from tetriserve.core.errors import one_line
+
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line and exits with 2."""
@@ -15,7 +17,7 @@ class Parser(argparse.ArgumentParser):
 
 def fail(message: str, status: int = 2) -> NoReturn:
     """One line on stderr, then exit."""
-    sys.stderr.write(f"tetriserve: {' '.join(message.split())}\n")
+    sys.stderr.write(f"tetriserve: {one_line(message)}\n")
     sys.exit(status)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tetriserve.core.errors import ConfigurationError, InvalidRequestError
+from tetriserve.core.params import MAX_GUIDANCE_SCALE
 from tetriserve.core.size import Size
 from tetriserve.models.json_file import read_object
 
@@ -151,7 +152,7 @@ def _checked(path: Path, key: str, value: Any) -> Any:
         case "weights":
             good = value in get_args(Weights)
         case "default_guidance_scale":
-            good = number and value >= 0
+            good = number and 0 <= value <= MAX_GUIDANCE_SCALE
         case _:
             good = number and isinstance(value, int) and value > 0
     if not good:

@@ -29,6 +29,10 @@ from tetriserve.models.qwen import QwenAdapter
 from tetriserve.models.random_weights import at_random, random_tokenizer
 from tetriserve.models.sd3 import SD3Adapter
 
+OF_FILES = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
+"""What classes of diffusers and transformers raise over files that make no sense to them. A RuntimeError of torch may
+just as well be about the device."""
+
 Report = Callable[[str], None]
 
 
@@ -51,8 +55,10 @@ def load_model(
     packing = Packing(device, quantized) if eight_bits else Packing(device)
     try:
         return _load_pipeline(directory, card, packing, dtype, report, loading)
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigurationError(f"the model in {str(directory)!r} can't be loaded: {error}") from error
+    except OF_FILES as error:
+        raise ConfigurationError(
+            f"the model in {str(directory)!r} can't be loaded: {type(error).__name__}: {error}"
+        ) from error
 
 
 def assemble(directory: Path, card: ModelCard, load_module: Callable[[Component], Any]) -> Any:

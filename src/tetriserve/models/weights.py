@@ -1,6 +1,7 @@
 """Loads large modules without ever holding a second copy of them, or more than one file of them on the host."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,28 +70,48 @@ def replace_tensors(modules: Iterable[nn.Module], make: Callable[[Tensor], Tenso
 
 
 def empty_module(model_class: Any, directory: Path) -> Any:
-    """A module of a diffusers class as its configuration describes it, without any storage."""
-    with torch.device("meta"):
+    """A module of a diffusers class as its configuration describes it, without any storage.
+
+    Raises ConfigurationError if the class can't make one of it.
+    """
+    with _described_in(directory), torch.device("meta"):
         return model_class.from_config(model_class.load_config(directory))
 
 
 def empty_encoder(model_class: Any, directory: Path) -> Any:
-    """A module of a transformers class without storage for its weights; other buffers are computed."""
-    config = model_class.config_class.from_pretrained(directory)
-    with init_empty_weights(include_buffers=False):
-        module = model_class(config)
-    module.tie_weights()
-    return module
+    """A module of a transformers class without storage for its weights; other buffers are computed.
+
+    Raises ConfigurationError if the class can't make one of the configuration.
+    """
+    with _described_in(directory):
+        config = model_class.config_class.from_pretrained(directory)
+        with init_empty_weights(include_buffers=False):
+            module = model_class(config)
+        module.tie_weights()
+        return module
+
+
+@contextmanager
+def _described_in(directory: Path) -> Iterator[None]:
+    """What a class raises over a configuration is its own, of any kind; without weights none is about the device."""
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"{directory} describes no module: {type(error).__name__}: {error}") from error
 
 
 def load_encoder(model_class: Any, directory: Path, device: torch.device, dtype: torch.dtype) -> Any:
     """A module of a transformers `model_class` in eval mode, its weights moved to `device` tensor by tensor.
 
-    Raises ConfigurationError if the files lack a weight.
+    Raises ConfigurationError if the configuration is none of this class, or the files lack a weight.
     """
     placing = {} if device.type == "cpu" else {"device_map": {"": device}}
+    with _described_in(directory):
+        config = model_class.config_class.from_pretrained(directory)
     module, found = model_class.from_pretrained(
-        directory, dtype=dtype, local_files_only=True, output_loading_info=True, **placing
+        directory, config=config, dtype=dtype, local_files_only=True, output_loading_info=True, **placing
     )
     if found["missing_keys"]:
         missing = sorted(found["missing_keys"])

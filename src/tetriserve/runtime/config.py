@@ -38,7 +38,7 @@ def read_slo_table(raw: Any) -> dict[Size, float]:
 def _seconds(raw: Any) -> float:
     try:
         value = float(raw)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = 0.0
     if not 0 < value <= MAX_SLO_S:
         raise ValueError(f"seconds are {raw!r}, must be above 0 and at most {MAX_SLO_S:g}")

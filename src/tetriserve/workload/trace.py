@@ -1,7 +1,7 @@
 """Workloads as files: JSON Lines, one request a line."""
 
 import json
-import math
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -131,6 +131,7 @@ def _integer(raw: dict[str, Any], name: str) -> int:
 
 def _number(raw: dict[str, Any], name: str) -> float:
     value = raw[name]
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    # Not math.isfinite: a whole number that no float can hold breaks it.
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
         raise ValueError(f"{name} is {value!r}, must be a finite number")
     return value
