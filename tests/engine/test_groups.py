@@ -17,7 +17,7 @@ def test_memory_is_shared_by_ranks_that_have_shared_it_equally_often(
     def ask(rank: int) -> bool:
         groups = Groups(rank, torch.device("cpu"))
         groups.num_shared = shared_before[rank]
-        return groups.can_meet(FileStore(str(tmp_path / "store"), 2), (0, 1))
+        return groups.agree_to_share(FileStore(str(tmp_path / "store"), 2), (0, 1))
 
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(ask, (0, 1))) == [can, can]

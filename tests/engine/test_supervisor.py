@@ -12,7 +12,7 @@ from tetriserve.core.events import Event, WorkersBack, WorkersLost
 from tetriserve.engine import supervisor
 from tetriserve.engine.config import EngineConfig, ResolvedConfig
 from tetriserve.engine.executor import ProcessExecutor
-from tetriserve.engine.messages import Died, Ready, Regroup, Report, Setup
+from tetriserve.engine.messages import Died, Progress, Ready, Regroup, Report, Setup
 
 Make = Callable[[type[ScriptedWorkers], int], tuple[ProcessExecutor, ScriptedWorkers, list[Event]]]
 
@@ -134,6 +134,19 @@ def test_who_says_nothing_when_started_again_is_replaced(
     assert [type(event) for event in events] == [WorkersLost, WorkersBack]
     assert workers.killed == [0, 0]
     assert workers.num_launches == [3]
+
+
+def test_who_talks_while_groups_are_made_is_waited_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResolvedConfig, "join_limit_s", 0.5)
+    executor, workers, _ = make(SecondStaysAway, 2)
+    executor.start()
+    workers.say(0, Died("was killed by signal 9"))
+    until(lambda: workers.num_launches[0] == 2)
+    for number in range(15):  # three times the limit
+        time.sleep(0.1)
+        workers.say(1, Progress(f"graph {number} of 15"))
+    assert workers.killed == [0]
+    until(lambda: workers.killed == [0, 1])
 
 
 def test_who_does_not_come_when_groups_are_made_is_replaced(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,20 @@ def test_never_below_nothing_nor_beyond_what_was_seen_and_its_spread(seconds: li
     assert 0.0 <= times.expected_s("any") <= 3 * max(seconds)
 
 
+def test_one_that_stalls_is_no_measure_of_the_next() -> None:
+    times = DeliveryTimes()
+    for _ in range(50):
+        times.observe("any", 0.02)
+    times.observe("any", 10.0)
+    assert times.expected_s("any") < 0.04
+
+
+def test_most_of_the_time_is_left_to_make_the_image_whatever_was_learnt() -> None:
+    times = DeliveryTimes()
+    times.observe("any", 10.0)
+    assert times.expected_s("any", 2.0) == 0.5
+
+
 def test_what_is_remembered_is_bounded() -> None:
     times = DeliveryTimes()
     for number in range(MAX_KINDS + 10):

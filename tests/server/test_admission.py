@@ -62,6 +62,22 @@ def test_what_was_let_in_counts_before_the_scheduler_hears_of_it() -> None:
     gate.admit(others[1])
 
 
+async def test_who_has_arrived_is_counted_once() -> None:
+    """2.1 s each on both devices: two of them fit into 5.5 s, three don't."""
+    async with sleeping_server(ServerConfig(admission="reject")) as server:
+        first = asyncio.create_task(post(server, **LARGE, slo_ms=10_000))
+        while server.service.runtime.num_in_flight == 0:
+            await asyncio.sleep(0.005)
+        second = asyncio.create_task(post(server, **LARGE, slo_ms=5500))
+        while server.service.runtime.num_in_flight < 2 and not second.done():
+            await asyncio.sleep(0.005)
+        let_in = not second.done()
+        first.cancel()
+        second.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+    assert let_in
+
+
 async def test_images_are_due_as_much_earlier_as_answers_have_taken() -> None:
     async with sleeping_server() as server:
         body = ImagesRequest(prompt="x", size="512x512", num_inference_steps=1)

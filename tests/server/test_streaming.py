@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 import openai
 import PIL.Image
+import pytest
 
 from server.conftest import RunningServer
 from server.sleeping import sleeping_server
+from tetriserve.server import streaming
 
 PATH = "/v1/images/generations"
 
@@ -86,21 +88,44 @@ async def test_steps_that_are_taken_again_because_a_worker_died_are_not_told_aga
     assert server.executor.num_lost > 0
 
 
-async def test_an_event_is_sent_when_its_step_has_ended() -> None:
-    """From the end of a step on the engine's clock to the client: 50 ms at most; making partial images delays none."""
-    body = {"prompt": "x", "size": "512x512", "stream": True, "partial_images": 3, "output_format": "webp"}
+async def test_an_event_is_sent_when_its_step_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the end of a step to the client; a file of a partial image that takes long delays none."""
+
+    def slowly(*_: object) -> str:
+        time.sleep(0.5)
+        return "file"
+
+    monkeypatch.setattr(streaming, "encode_base64", slowly)
+    body = {"prompt": "x", "size": "512x512", "stream": True, "partial_images": 2, "num_inference_steps": 40}
     async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:
         done: list[float] = []
         tell = server.executor.listener
         server.executor.listener = lambda event: (done.append(time.monotonic()), tell(event))  # type: ignore[func-returns-value,assignment]
-        seen = []
+        seen, partials = [], 0
         async with client.stream("POST", PATH, json=body) as response:
             async for line in response.aiter_lines():
                 if line == "event: tetriserve.progress":
                     seen.append(time.monotonic())
-    assert len(seen) == len(done) - 2 == 20  # encoding and decoding take no steps
+                partials += line == "event: image_generation.partial_image"
+    assert len(seen) == len(done) - 2 == 40  # encoding and decoding take no steps
+    assert partials > 0
     delays = sorted(came - ended for came, ended in zip(seen, done[1:-1], strict=True))
+    assert delays[-1] < 0.4
     assert delays[len(delays) // 2] < 0.05
+
+
+async def test_a_partial_image_that_cannot_be_made_ends_the_stream_with_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> str:
+        raise OSError("encoder error -2")
+
+    monkeypatch.setattr(streaming, "encode_base64", broken)
+    async with sleeping_server() as server, httpx.AsyncClient(base_url=server.url) as client:
+        events = await events_of(client, prompt="x", size="512x512", partial_images=2, num_inference_steps=40)
+        assert server.service.runtime.num_in_flight == 0
+    assert events[-1][0] == "error"
+    assert "encoder error -2" in events[-1][1]["error"]["message"]
 
 
 async def test_a_client_that_goes_away_cancels_its_stream() -> None:

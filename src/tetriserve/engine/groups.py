@@ -54,6 +54,7 @@ class Groups:
         self._room = room
         self._world_ranks: tuple[int, ...] = ()
         self.num_shared = 0
+        """Times that this rank has met others to share memory."""
         self.world: Link | None = None
         self.blocks: dict[Block, SequenceGroup] = {(rank,): ALONE}
 
@@ -122,15 +123,20 @@ class Groups:
         half = block[:middle] if self._rank in block[:middle] else block[middle:]
         group = SequenceGroup(block.index(self._rank), len(block), link, self.blocks[half])
         num_bytes = self._room(group) if _share_memory(block, self._device) else 0
-        if num_bytes == 0 or not self.can_meet(PrefixStore(name, store), block):
+        if num_bytes == 0 or not self.agree_to_share(PrefixStore(name, store), block):
             return group
-        self.num_shared += 1
         from tetriserve.models.symmetric import PeerMemory  # noqa: PLC0415  (needs Triton)
 
-        return replace(group, memory=PeerMemory(link.process_group, self._device, num_bytes))
+        try:
+            memory = PeerMemory(link.process_group, self._device, num_bytes)
+        except Exception:
+            self.num_shared = -1 - self._rank  # nobody knows how far the others got: this rank agrees with none again
+            raise
+        self.num_shared += 1
+        return replace(group, memory=memory)
 
-    def can_meet(self, store: Store, block: Block) -> bool:
-        """Whether all ranks have shared memory equally often.
+    def agree_to_share(self, store: Store, block: Block) -> bool:
+        """Tell the others how often this rank has shared memory, and whether all have equally often.
 
         Symmetric memory numbers its meetings by process (StoreExchange in torch's CUDASymmetricMemoryUtils.hpp): one
         that has died and come back would wait for others under numbers that they have left behind. A block with such a

@@ -22,7 +22,6 @@ def _imports_alone() -> Iterator[None]:
     Nothing of a library is garbage. And where there is a scipy, diffusers imports all its statistics, for sigmas drawn
     from a beta distribution, which no model here has: it is told that there is none. Other libraries have theirs.
     """
-    gc.disable()
     has_scipy, import_utils._scipy_available = import_utils._scipy_available, False
     try:
         yield
@@ -32,6 +31,8 @@ def _imports_alone() -> Iterator[None]:
         atexit.register(gc.unfreeze)  # libraries whose modules are not taken down complain of leaks
         gc.enable()
 
+
+gc.disable()
 
 from diffusers.utils import import_utils  # noqa: E402  (after its variables)
 

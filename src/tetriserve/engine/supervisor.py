@@ -227,10 +227,11 @@ class Supervisor:
         busy = not all(self._dispatcher.is_idle(rank, plan.epoch) for rank in self._members.late)
         if busy or stage != self._watched:
             self._watched, self._watched_since_s = stage, now_s
+        limit_s = self._config.join_limit_s if self._settled.is_set() else START_LIMIT_S
         words_s = [self._last_word_s.get(rank, 0.0) for rank in self._members.late]
-        if now_s - max([self._watched_since_s, *words_s]) <= self._config.join_limit_s:
+        if now_s - max([self._watched_since_s, *words_s]) <= limit_s:
             return {}
-        return dict.fromkeys(self._members.late, f"hung while groups were made: {self._config.join_limit_s:g} s")
+        return dict.fromkeys(self._members.late, f"hung while groups were made: {limit_s:g} s")
 
     def _silence_limit_s(self) -> float:
         """Of a worker that starts: what is usual here is known when all have started once."""

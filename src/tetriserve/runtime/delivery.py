@@ -1,5 +1,6 @@
 """How long images take from the device to the caller: as a file, in an answer. Deadlines are the caller's."""
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -7,6 +8,10 @@ GAIN, DEVIATION_GAIN = 1 / 8, 1 / 4
 """Of the newest time in the mean, and of its distance in the mean deviation."""
 NUM_DEVIATIONS = 2.0
 """An image that is planned to arrive in the mean time arrives late every other time."""
+MOST_AT_ONCE = 2.0
+"""A time counts as at most so many times what was expected: one that stalls is no measure of the next."""
+MAX_SHARE = 0.25
+"""Of the time that a request has: whatever was learnt, most of it is left to make the image."""
 MAX_KINDS = 1000
 
 
@@ -25,10 +30,10 @@ class DeliveryTimes:
     def __init__(self) -> None:
         self._times: dict[Hashable, _Times] = {}
 
-    def expected_s(self, kind: Hashable) -> float:
+    def expected_s(self, kind: Hashable, slo_s: float = math.inf) -> float:
         """So long before its deadline an image should be there; 0 for a kind that was never delivered."""
         known = self._times.get(kind)
-        return 0.0 if known is None else known.mean_s + NUM_DEVIATIONS * known.deviation_s
+        return 0.0 if known is None else min(MAX_SHARE * slo_s, known.mean_s + NUM_DEVIATIONS * known.deviation_s)
 
     def observe(self, kind: Hashable, seconds: float) -> None:
         """A delivery took so long."""
@@ -38,5 +43,6 @@ class DeliveryTimes:
                 del self._times[next(iter(self._times))]
             self._times[kind] = _Times(seconds, seconds / 2)
             return
+        seconds = min(seconds, MOST_AT_ONCE * self.expected_s(kind))
         known.deviation_s += DEVIATION_GAIN * (abs(seconds - known.mean_s) - known.deviation_s)
         known.mean_s += GAIN * (seconds - known.mean_s)

@@ -1,4 +1,4 @@
-"""Those who look on: metrics, logs, traces. They are told, and can change or break nothing."""
+"""Those who look on: metrics, logs, traces, the gate. They are told; their errors break nothing here."""
 
 from tetriserve.core.chunk import Chunk
 from tetriserve.core.outcome import Outcome

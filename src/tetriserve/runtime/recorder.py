@@ -143,7 +143,7 @@ class Recorder:
             request.size,
             request.num_inference_steps,
             request.arrival_s,
-            request.deadline_s,
+            request.due_s,
             self._next(),
         )
 

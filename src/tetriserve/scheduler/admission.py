@@ -60,7 +60,7 @@ class _Run:
 def foresee(view: View, newcomers: Sequence[Request], coming: Sequence[Request] = ()) -> Foresight:
     """What becomes of the newcomers, and of others because of them; `coming` are accepted, and not in view yet."""
     accepted: list[RequestView | Request] = [*view.requests, *coming]
-    slower = _slower(view)
+    slower = _slower(view, accepted)
     before_s = _play([_run(one, view, slower) for one in accepted], view)
     after_s = _play([_run(one, view, slower) for one in (*accepted, *newcomers)], view)
     on_time = all(after_s[one.request_id] <= one.due_s + TOLERANCE_S for one in newcomers)
@@ -71,7 +71,7 @@ def foresee(view: View, newcomers: Sequence[Request], coming: Sequence[Request] 
 
 def forecast(view: View) -> dict[str, float]:
     """When the image of everybody pending is there."""
-    slower = _slower(view)
+    slower = _slower(view, view.requests)
     return _play([_run(one, view, slower) for one in view.requests], view)
 
 
@@ -87,9 +87,9 @@ def _due_s(one: RequestView | Request) -> float:
     return one.due_s if isinstance(one, Request) else one.deadline_s
 
 
-def _slower(view: View) -> float:
+def _slower(view: View, accepted: Sequence[RequestView | Request]) -> float:
     """What the profile's times are multiplied by: what devices may well need, and the reserve, unless all are idle."""
-    idle = not view.requests and max(view.free_s) <= view.now_s + TOLERANCE_S
+    idle = not accepted and max(view.free_s) <= view.now_s + TOLERANCE_S
     return view.cautious_slowness * (1.0 if idle else 1.0 + RESERVE)
 
 

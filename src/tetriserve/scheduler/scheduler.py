@@ -100,7 +100,7 @@ class Scheduler:
                 self._pace.forget(devices)
                 self._plan_anew()
                 done = []
-        if self._wake_s is not None and self._wake_s <= now_s:  # a Tick comes now: when the next one would is not asked
+        if self._wake_s is not None and self._wake_s <= now_s:  # a Tick is due already: nothing to ask for
             return tuple(done)
         ask = self._ask_for_tick(self._next_look_s(now_s))
         return (*done, *ask) if done else ask
@@ -247,6 +247,7 @@ class Scheduler:
 
     def _view(self, now_s: float) -> View:
         self._pending.look(now_s)
+        self._timeline.predict(now_s)
         timeline, ahead_s = self._timeline, self._config.ahead_s
         free_s, is_open = timeline.free_s(now_s), timeline.open_devices()
         world = now_s, ahead_s, self._pending, free_s, is_open, self._cost, self._num_devices

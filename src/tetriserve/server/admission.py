@@ -54,13 +54,13 @@ class Gate(Observer):
             for tell in self.on_rejection:
                 tell(error)
             raise
-        self._held[call.caller] += call.params.n
-        self._coming.update((one.request_id, one) for one in admitted.requests())
+        self.readmit(admitted)
         return admitted
 
     def readmit(self, call: Call) -> None:
-        """Count a call that an earlier server has let in: there is always room for it."""
+        """Count a call that was let in, be it by an earlier server: there is always room for it."""
         self._held[call.caller] += call.params.n
+        self._coming.update((one.request_id, one) for one in call.requests())
 
     def arrived(self, request: Request) -> None:
         """The scheduler knows of it now."""

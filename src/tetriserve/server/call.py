@@ -98,7 +98,9 @@ def read_call(service: Service, config: ServerConfig, body: ImagesRequest, slo_h
         min_steps=least,
         warnings=_warnings(body),
     )
-    return replace(call, delivery_s=service.delivery.expected_s(call.delivery_kind))
+    if body.stream or body.background:  # events come as they come, and files wait for who asks
+        return call
+    return replace(call, delivery_s=service.delivery.expected_s(call.delivery_kind, call.deadline_s - arrival_s))
 
 
 def _check_combination(body: ImagesRequest) -> None:

@@ -64,11 +64,12 @@ class RequestLog(Observer):
 
 def _sentence(outcome: Outcome) -> str:
     request = outcome.request
-    slo_s = request.deadline_s - request.arrival_s
+    delivery = f" + {request.delivery_s:.3f} s" if request.delivery_s else ""
+    took = f"{outcome.latency_s:.3f} s{delivery} of {request.slo_s:.3f} s"
     degrees = ", ".join(f"{count} at degree {degree}" for degree, count in sorted(Counter(outcome.degrees).items()))
     why = f" ({outcome.error})" if outcome.word == "failed" else ""
     return (
-        f"{request.request_id} {request.size}: {outcome.word}{why}, {outcome.latency_s:.3f} s of {slo_s:.3f} s, "
+        f"{request.request_id} {request.size}: {outcome.word}{why}, {took}, "
         f"steps: {degrees or 'none'}, {outcome.gpu_seconds:.3f} GPU-s"
     )
 
@@ -81,7 +82,8 @@ def _fields(outcome: Outcome) -> dict[str, object]:
         "num_inference_steps": request.num_inference_steps,
         "outcome": outcome.word,
         "latency_s": round(outcome.latency_s, 4),
-        "slo_s": round(request.deadline_s - request.arrival_s, 4),
+        "delivery_s": round(request.delivery_s, 4),
+        "slo_s": round(request.slo_s, 4),
         "queue_s": round(outcome.queue_s, 4),
         "gpu_seconds": round(outcome.gpu_seconds, 4),
         "degrees": list(outcome.degrees),

@@ -115,7 +115,7 @@ class RequestMetrics:
             self._steps(degree).inc(count)
         self._switches.inc(sum(one != other for one, other in pairwise(outcome.degrees)))
         if outcome.error is None:
-            slack_s = outcome.request.deadline_s - outcome.finished_s
+            slack_s = outcome.request.due_s - outcome.finished_s
             self._latency(size).observe(outcome.latency_s)
             self._slack.observe(slack_s)
             if slack_s < 0:

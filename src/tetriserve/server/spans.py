@@ -54,7 +54,7 @@ class ImageSpans(Observer):
             "tetriserve.request_id": request.request_id,
             "tetriserve.size": str(request.size),
             "tetriserve.num_inference_steps": request.num_inference_steps,
-            "tetriserve.slo_s": request.deadline_s - request.arrival_s,
+            "tetriserve.slo_s": request.slo_s,
         }
         start_ns = self._ns(request.arrival_s)
         self._open[request.request_id] = self._tracer.start_span("image", attributes=attributes, start_time=start_ns)

@@ -10,13 +10,13 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tetriserve.core.errors import TetriServeError
+from tetriserve.core.errors import RequestFailedError, TetriServeError
 from tetriserve.core.image import Image
 from tetriserve.core.request import Request
 from tetriserve.runtime.image_file import encode_base64
 from tetriserve.runtime.runtime import Progress
 from tetriserve.runtime.service import Service
-from tetriserve.server.answers import Finished, finish, learn_delivery, report
+from tetriserve.server.answers import Finished, finish, report
 from tetriserve.server.call import Call
 from tetriserve.server.disconnect import ClientGoneError, unless_gone
 from tetriserve.server.errors import error_of
@@ -100,9 +100,11 @@ class _Image:
             finished = await finish(service, self._call, self._request, self._watch)
             await asyncio.gather(*self._partials)
             self._news.put_nowait(self._completed(finished))
-            learn_delivery(service, self._call, [finished])
         except TetriServeError as error:
             self._news.put_nowait(error)
+        except Exception as error:
+            logger.exception("%s: no event could be made", self._request.request_id)
+            self._news.put_nowait(RequestFailedError(f"no file could be made of it: {error!r}"))
         finally:
             for partial in self._partials:
                 partial.cancel()

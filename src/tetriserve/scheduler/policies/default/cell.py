@@ -71,7 +71,7 @@ def plan_cell(
     fills = _use_idle(board, held, queue, rules)
     turns += [fill for fill in fills if board.reserved_s.keys().isdisjoint(fill.devices)]
     unused = () if held or queue.on_time or queue.late else board.idle.difference(board.reserved_s)
-    return assignments + fills, Course.of(board.view.now_s + chosen.until_s, turns, unused)
+    return assignments + fills, Course.of(board.view.now_s + chosen.until_s * board.view.slowness, turns, unused)
 
 
 def _use_idle(board: Board, held: list[RequestView], queue: Queue, rules: Rules) -> list[Assignment]:
@@ -93,10 +93,10 @@ def _use_idle(board: Board, held: list[RequestView], queue: Queue, rules: Rules)
 
 
 def _capacity(board: Board, window_s: float) -> tuple[set[int], Releases]:
-    """Devices that are free within the window, and when the others are."""
-    now_s, free_s = board.view.now_s, board.view.free_s
+    """Devices that are free within the window, and when the others are, in the seconds of jobs."""
+    now_s, free_s, slowness = board.view.now_s, board.view.free_s, board.view.slowness
     room = {device for device in board.devices if free_s[device] - now_s <= window_s}
-    later = sorted(free_s[device] - now_s for device in board.devices if device not in room)
+    later = sorted((free_s[device] - now_s) / slowness for device in board.devices if device not in room)
     return room, tuple((seconds, 1) for seconds in later if seconds < float("inf"))
 
 

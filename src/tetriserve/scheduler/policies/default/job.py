@@ -12,7 +12,10 @@ CurveOf = Callable[[Size], StepCurve]
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Steps to take together. Times are seconds from now. `key` is its first request: none is in two jobs of a plan.
+    """Steps to take together. `key` is its first request: none is in two jobs of a plan.
+
+    Times are seconds from now, as the profile counts them: where work takes 1.5 times as long, two of them last three
+    seconds on the clock.
 
     Never changed, but not frozen: a decision makes some, and frozen ones take five times as long to make.
 
@@ -45,23 +48,22 @@ class Job:
         """A job of requests of one size; a batch lasts as long as its longest member and is due with its first.
 
         Who is ready within the window is planned with as if it were now, but has so much less time.
-        Where work takes `slowness` times the profile's times, it is planned with these and so many times less time.
+        Work takes `slowness` times as long as the profile says.
         """
         first = members[0]
         num_steps, ready_s, encode_s = first.remaining_steps, first.ready_s, first.encode_s
-        due_s, weight = first.deadline_s - first.decode_s, first.weight
+        due_s, weight = (first.deadline_s - now_s) / slowness - first.decode_s, first.weight
         for one in members[1:]:
             num_steps, ready_s = max(num_steps, one.remaining_steps), max(ready_s, one.ready_s)
             encode_s, weight = encode_s + one.encode_s, weight + one.weight
-            due_s = min(due_s, one.deadline_s - one.decode_s)
-        begin_s = max(ready_s - now_s, 0.0) + encode_s
-        left_s = (due_s - now_s) / slowness
-        gpu_s = curve.least_gpu_s(num_steps, left_s - begin_s)
+            due_s = min(due_s, (one.deadline_s - now_s) / slowness - one.decode_s)
+        begin_s = max(ready_s - now_s, 0.0) / slowness + encode_s
+        gpu_s = curve.least_gpu_s(num_steps, due_s - begin_s)
         if begin_s <= window_s:
-            left_s -= begin_s
+            due_s -= begin_s
             begin_s = 0.0
         in_flight = ready_s > ready_by_s + TOLERANCE_S
-        return cls(first.request_id, members, curve, curve.ladder, num_steps, begin_s, left_s, gpu_s, weight, in_flight)
+        return cls(first.request_id, members, curve, curve.ladder, num_steps, begin_s, due_s, gpu_s, weight, in_flight)
 
     @property
     def ids(self) -> tuple[str, ...]:
