@@ -102,7 +102,7 @@ async def load(url: str, pid: int, options: argparse.Namespace) -> dict[str, flo
         tasks.append(asyncio.create_task(client.call(at_s)))
         at_s += source.expovariate(options.rate)
         if index == options.requests // 5:
-            memory_mb = resident_mb(pid)
+            memory_mb = memory_mb(pid)
     await asyncio.gather(*tasks)
     await client.close()
     found = sorted(client.overheads_ms)
@@ -115,7 +115,7 @@ async def load(url: str, pid: int, options: argparse.Namespace) -> dict[str, flo
         "max_ms": round(found[-1], 2),
         "server_cpu_ms": round((cpu_s(pid) - begin_cpu_s) * 1e3 / len(found), 2),
         "memory_after_a_fifth_mb": memory_mb,
-        "memory_at_the_end_mb": resident_mb(pid),
+        "memory_at_the_end_mb": memory_mb(pid),
     }
 
 
@@ -126,12 +126,6 @@ async def _lateness_ms() -> list[float]:
         await asyncio.sleep(0.005)
         found.append((time.monotonic() - due_s) * 1e3)
     return sorted(found)
-
-
-def resident_mb(pid: int) -> float:
-    """Memory of a process, as Linux counts it."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    return round(int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024, 1)
 
 
 def cpu_s(pid: int) -> float:

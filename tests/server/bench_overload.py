@@ -28,6 +28,7 @@ from typing import Any
 
 from rich.console import Console
 
+from chaos.processes import memory_mb
 from server.conftest import run_server
 from server.program import program
 from tetriserve.bench.client import send_all
@@ -133,12 +134,6 @@ def is_refused(reply: Reply) -> bool:
 def is_on_time(reply: Reply) -> bool:
     """Whether there is an image and it was ready by its deadline, by the server's clock."""
     return reply.ok and bool(reply.report["met_deadline"])
-
-
-def memory_mb(pid: int) -> float:
-    """Resident memory of the process that serves HTTP."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
 
 
 async def measure(url: str, pid: int, args: argparse.Namespace) -> dict[str, Any]:
