@@ -33,7 +33,7 @@ class Scan:
         return tuple(one for one in self.views if one.request_id in self.flying)
 
     def first(self, count: int) -> list[RequestView]:
-        key = {one.request_id: (one.deadline_s - one.decode_s, one.request_id) for one in self.views}
+        key = {one.request_id: (one.due_s - one.decode_s, one.request_id) for one in self.views}
         return nsmallest(count, self._waiting(on_time=True), key=lambda one: key[one.request_id])
 
     def first_late(self, count: int) -> list[RequestView]:
@@ -44,7 +44,7 @@ class Scan:
             one
             for one in self.views
             if one.request_id not in self.flying
-            and (self.now_s + self._left_s(one) <= one.deadline_s - one.decode_s + TOLERANCE_S) == on_time
+            and (self.now_s + self._left_s(one) <= one.due_s - one.decode_s + TOLERANCE_S) == on_time
         ]
 
     def _left_s(self, one: RequestView) -> float:
@@ -65,7 +65,7 @@ class ScannedRequests(PendingRequests):
         for one in self.requests():
             if one.request_id not in self._in_flight:
                 left_s = one.encode_s + one.remaining_steps * self._cost.min_step_s(one.size)
-                due_s = one.deadline_s - one.decode_s
+                due_s = one.due_s - one.decode_s
                 if now_s + left_s <= due_s + TOLERANCE_S:
                     self._on_time.append((due_s, one.request_id, one))
                 else:

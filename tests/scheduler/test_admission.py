@@ -109,14 +109,14 @@ def test_stages_count() -> None:
 
 @given(requests_strategy(8), st.sampled_from([SMALL, MEDIUM, LARGE]), st.sampled_from([1, 4, 8]))
 @settings(max_examples=40, deadline=None)
-def test_more_time_never_makes_it_impossible(requests: list[Request], size: object, num_devices: int) -> None:
+def test_more_time_never_makes_it_late(requests: list[Request], size: object, num_devices: int) -> None:
+    """It may harm others all the same: whoever is in less of a hurry stays longer."""
     scheduler = make_scheduler("default", make_cost(num_devices), num_devices, SchedulerConfig())
     for request in requests:
         scheduler.on(Arrived(replace(request, arrival_s=0.0)), 0.0)
     newcomers = [make_request("new", size, 5, slo_s=slo_s) for slo_s in (0.3, 100.0)]  # type: ignore[arg-type]
     soon, later = (scheduler.foresee([newcomer], 0.0) for newcomer in newcomers)
     assert later.on_time
-    assert later.can_be_met or not soon.can_be_met
     assert scheduler.foresee([newcomers[0]], 0.0) == soon
 
 

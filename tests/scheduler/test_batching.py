@@ -108,7 +108,7 @@ def test_every_member_of_a_planned_batch_can_still_be_on_time(policy: str, drawn
             end_s = assignment.num_steps * cost.step_s(SMALL, 1, len(assignment.request_ids))
             for member in (by_id[id_] for id_ in assignment.request_ids):
                 left = member.remaining_steps - assignment.num_steps
-                assert end_s + left * cost.min_step_s(SMALL) <= member.deadline_s + 1e-6
+                assert end_s + left * cost.min_step_s(SMALL) <= member.due_s + 1e-6
 
 
 def test_a_batch_that_was_not_measured_is_refused() -> None:

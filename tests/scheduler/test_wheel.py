@@ -22,7 +22,7 @@ WAITING = st.lists(
 
 
 def waiting(one: RequestView) -> Waiting:
-    return Waiting(one, one.deadline_s - one.decode_s, one.encode_s + one.remaining_steps * COST.min_step_s(one.size))
+    return Waiting(one, one.due_s - one.decode_s, one.encode_s + one.remaining_steps * COST.min_step_s(one.size))
 
 
 @given(WAITING, st.lists(st.floats(0, 1.5), min_size=1, max_size=6), st.floats(0, 1e7))

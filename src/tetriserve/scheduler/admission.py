@@ -64,7 +64,7 @@ def foresee(view: View, newcomers: Sequence[Request], coming: Sequence[Request] 
     before_s = _play([_run(one, view, slower) for one in accepted], view)
     after_s = _play([_run(one, view, slower) for one in (*accepted, *newcomers)], view)
     on_time = all(after_s[one.request_id] <= one.due_s + TOLERANCE_S for one in newcomers)
-    limits_s = {one.request_id: max(_due_s(one), before_s[one.request_id]) for one in accepted if _counts(one, view)}
+    limits_s = {one.request_id: max(one.due_s, before_s[one.request_id]) for one in accepted if _counts(one, view)}
     num_harmed = sum(after_s[id_] > limit_s + TOLERANCE_S for id_, limit_s in limits_s.items())
     return Foresight(max(after_s[one.request_id] for one in newcomers), on_time, num_harmed)
 
@@ -80,11 +80,7 @@ def _counts(one: RequestView | Request, view: View) -> bool:
 
     Otherwise a pile of late jobs, as after a restart, would keep everybody out until it is worked off.
     """
-    return view.now_s <= _due_s(one) + (_due_s(one) - one.arrival_s)
-
-
-def _due_s(one: RequestView | Request) -> float:
-    return one.due_s if isinstance(one, Request) else one.deadline_s
+    return view.now_s <= one.due_s + (one.due_s - one.arrival_s)
 
 
 def _slower(view: View, accepted: Sequence[RequestView | Request]) -> float:
@@ -101,7 +97,7 @@ def _of_view(one: RequestView, view: View, slower: float) -> _Run:
     encode_s, decode_s = slower * one.encode_s, slower * one.decode_s
     begin_s = max(one.ready_s, view.now_s) + encode_s
     ladder = _ladder(one.size, view, slower)
-    due_s = one.deadline_s - decode_s
+    due_s = one.due_s - decode_s
     return _Run(one.request_id, ladder, one.remaining_steps, begin_s, due_s, decode_s, encode_s)
 
 

@@ -57,7 +57,7 @@ class PendingRequests:
             self._in_flight.pop(request_id, None)
             view = tracked.view(None)
             left_s = view.encode_s + view.remaining_steps * self._cost.min_step_s(view.size)
-            self._wheel.add(Waiting(view, view.deadline_s - view.decode_s, left_s))
+            self._wheel.add(Waiting(view, view.due_s - view.decode_s, left_s))
 
     def look(self, now_s: float) -> None:
         """Bring everything up to now."""

@@ -12,7 +12,7 @@ TOLERANCE_S = 1e-6
 class RequestView(NamedTuple):
     """A request that has steps nobody has committed to yet.
 
-    `deadline_s` is when its decoded image is due. `remaining_steps` counts the steps. `ready_s` is when its committed
+    `due_s` is when its decoded image must be there. `remaining_steps` counts the steps. `ready_s` is when its committed
     chunks are predicted to end (its arrival, if none is in flight). `encode_s` is 0 once its encoding is committed.
     Seconds throughout. `weight` says how much it is worth where somebody must be left out. Who is `alone` may not be
     in a batch.
@@ -21,7 +21,7 @@ class RequestView(NamedTuple):
     request_id: str
     size: Size
     arrival_s: float
-    deadline_s: float
+    due_s: float
     remaining_steps: int
     ready_s: float
     last_devices: tuple[int, ...]

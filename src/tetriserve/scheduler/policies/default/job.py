@@ -52,11 +52,11 @@ class Job:
         """
         first = members[0]
         num_steps, ready_s, encode_s = first.remaining_steps, first.ready_s, first.encode_s
-        due_s, weight = (first.deadline_s - now_s) / slowness - first.decode_s, first.weight
+        due_s, weight = (first.due_s - now_s) / slowness - first.decode_s, first.weight
         for one in members[1:]:
             num_steps, ready_s = max(num_steps, one.remaining_steps), max(ready_s, one.ready_s)
             encode_s, weight = encode_s + one.encode_s, weight + one.weight
-            due_s = min(due_s, (one.deadline_s - now_s) / slowness - one.decode_s)
+            due_s = min(due_s, (one.due_s - now_s) / slowness - one.decode_s)
         begin_s = max(ready_s - now_s, 0.0) / slowness + encode_s
         gpu_s = curve.least_gpu_s(num_steps, due_s - begin_s)
         if begin_s <= window_s:

@@ -121,7 +121,7 @@ def _queue(ready: Sequence[RequestView], view: View, rules: Rules, num_boards: i
 
 
 def _due(one: RequestView) -> tuple[float, str]:
-    return one.deadline_s - one.decode_s, one.request_id
+    return one.due_s - one.decode_s, one.request_id
 
 
 def _left(one: RequestView, rules: Rules) -> tuple[float, str]:

@@ -29,7 +29,7 @@ class Candidate(NamedTuple):
     @classmethod
     def of(cls, request: RequestView, curve: StepCurve, start_s: float) -> "Candidate":
         """The request in a round that starts at `start_s`."""
-        return cls(request, curve, start_s + request.encode_s, request.deadline_s - request.decode_s)
+        return cls(request, curve, start_s + request.encode_s, request.due_s - request.decode_s)
 
     @property
     def slack_s(self) -> float:
