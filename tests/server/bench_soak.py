@@ -38,7 +38,7 @@ from tetriserve.runtime.recorder import KEEP_S
 
 PATIENCE_S = 120.0
 GONE_AFTER_S = 0.1
-POLL_S = 0.1
+POLL_S = 1.0
 NUM_WAITING = 4
 """Clients that find out what the server can carry."""
 
