@@ -29,7 +29,7 @@ OPTIONS = {
     "sizes": "128x128",
     "hang-floor-s": "2",
     "grace-s": "30",
-    "max-jobs": "200",
+    "max-jobs": "100000",
     "job-ttl-s": "259200",  # a server that starts asks the clock how old jobs are, and it is wrong by up to two days
 }
 

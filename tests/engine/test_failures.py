@@ -9,6 +9,7 @@ from parity.harness import Block
 from parity.reference import pixels
 from tetriserve.core.events import ChunkDone, ChunkFailed
 from tetriserve.core.size import Size
+from tetriserve.engine.faults import failure_of
 
 TOO_LARGE = Size(48_000_000, 48_000_000)
 """Its latents exceed any address space."""
@@ -53,3 +54,20 @@ def test_too_large_a_request_is_out_of_memory(engine: GetEngine) -> None:
     assert {event.code for event in events if isinstance(event, ChunkFailed)} == {"out_of_memory"}
     engine_2.executor.release(request.request_id)
     engine_2.image(engine_2.request(), [(0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            "out_of_memory",
+        ),
+        (RuntimeError("can't start new thread"), "out_of_memory"),
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("shapes don't fit"), "engine_error"),
+        (ValueError("can't start new thread"), "engine_error"),
+    ],
+)
+def test_what_counts_as_out_of_memory(error: Exception, code: str) -> None:
+    assert failure_of("a", error, "encoding the prompt").code == code

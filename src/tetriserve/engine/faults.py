@@ -15,9 +15,15 @@ def failure_of(request_id: str, error: Exception, doing: str) -> Failure:
     return Failure(request_id, "engine_error", f"{type(error).__name__} while {doing}: {error}")
 
 
+OUT_OF_MEMORY = ("can't allocate memory", "can't start new thread")
+"""How a plain RuntimeError says so: of torch's allocator on CPUs, and of Python without room for a thread's stack."""
+
+
 def is_out_of_memory(error: Exception) -> bool:
-    """On CPUs torch raises a plain RuntimeError that names its allocator."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Whether the device or the process has no memory left for this."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
 
 
 def shared_fault(error: Exception, num_requests: int) -> str:
