@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, expect
 
 from scheduler.builders import make_cost, make_request
 from server.browser import chromium, needs_browser, opened
-from server.sleeping import sleeping_server
+from server.sleeping import fast_cost, sleeping_server
 from tetriserve.server.config import ServerConfig
 from tetriserve.sim.results import run_row, schedule_rows
 from tetriserve.sim.simulate import SimulationResult, simulate
@@ -65,7 +65,7 @@ async def test_an_image_is_made_shown_kept_and_found_on_the_board(browser: Brows
 
 
 async def test_steps_and_unfinished_pictures_are_shown_and_cancelling_frees_the_gpus(browser: Browser) -> None:
-    async with sleeping_server(cost=make_cost(2)) as server, opened(browser, server.url) as (page, _):
+    async with sleeping_server(cost=fast_cost(2, 0.5)) as server, opened(browser, server.url) as (page, _):
         await make(page, steps="200")
         card = page.locator(".shot.making")
         await expect(card).to_contain_text(re.compile(r"\d+ of 200 steps"))
