@@ -6,7 +6,6 @@ import pytest
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.evaluation.results import Results
 
-
 DOCUMENT = gzip.compress(b"{}")
 CONTENTS = {
     "empty": b"",
