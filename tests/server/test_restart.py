@@ -125,7 +125,7 @@ async def test_jobs_that_may_have_killed_the_server_run_one_after_another_beside
             await asyncio.sleep(0.005)
     assert any(one[0] == "in_progress" and one[1] == "queued" for one in seen)
     assert all("queued" in one[:2] or "completed" in one[:2] for one in seen)
-    assert any(one[1] == "queued" and one[2:] == ["in_progress"] * 2 for one in seen)
+    assert any(one[1] == "queued" and "queued" not in one[2:] for one in seen)
 
 
 async def test_a_job_belongs_to_its_key_and_not_to_whoever_has_its_place(tmp_path: Path) -> None:

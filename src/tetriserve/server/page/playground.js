@@ -25,8 +25,8 @@ export class Playground {
     const { sizes, default_size, guidance, service_classes } = this.offered;
     find("size").replaceChildren(...sizes.map(({ size }) => new Option(size.replace("x", "×"), size, false, size === default_size)));
     find("class").replaceChildren(...service_classes.map((name) => new Option(name, name, false, name === "standard")));
-    find("steps").value = this.offered.default_num_inference_steps;
-    find("guidance").value = this.offered.default_guidance_scale;
+    find("steps").value ||= this.offered.default_num_inference_steps; // whoever was quicker keeps what they typed
+    find("guidance").value ||= this.offered.default_guidance_scale;
     find("guidance-row").hidden = guidance === "none";
     find("negative-row").hidden = guidance !== "true_cfg";
     this.hint();
