@@ -32,7 +32,7 @@ def _imports_alone() -> Iterator[None]:
         gc.enable()
 
 
-gc.disable()
+gc.disable()  # for this import, too
 
 from diffusers.utils import import_utils  # noqa: E402  (after its variables)
 
