@@ -63,6 +63,10 @@ class SleepingExecutor(SimulatedExecutor):
             self._sizes.update((request.request_id, request.size) for request in requests)
         super().submit(chunks)
 
+    def slow_down(self, times: float) -> None:
+        """Chunks that start from now on take so many times as long."""
+        self._faults = replace(self._faults, slow=dict.fromkeys(range(self.num_devices), times))
+
     def cancel(self, request_id: str) -> None:
         self.cancelled.append(request_id)
         super().cancel(request_id)

@@ -70,6 +70,7 @@ async def test_steps_and_unfinished_pictures_are_shown_and_cancelling_frees_the_
         card = page.locator(".shot.making")
         await expect(card).to_contain_text(re.compile(r"\d+ of 200 steps"))
         await expect(card.locator("img")).to_be_visible()
+        server.executor.slow_down(20)  # it must not end before a slow browser has cancelled it
         await card.get_by_text("Cancel").click()
         await expect(page.locator(".shot")).to_have_count(0)
         await server.idle()
