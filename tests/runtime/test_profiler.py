@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,12 @@ async def test_what_is_measured_is_what_the_devices_take() -> None:
     assert [stage.stage for stage in measured.stages] == [Stage.ENCODE, Stage.DECODE] * 2
     assert seen[-1][0] == seen[-1][1]
     assert Profile.from_json(measured.to_json()) == measured
+
+
+@pytest.mark.parametrize(("times", "is_pessimistic"), [(0.2, False), (1.0, False), (50.0, True)])
+async def test_a_profile_that_was_measured_on_a_busy_machine_is_noticed(times: float, is_pessimistic: bool) -> None:
+    entries = tuple(replace(entry, step_s=times * entry.step_s) for entry in TRUTH.entries)
+    assert await make_profiler().is_pessimistic(replace(TRUTH, entries=entries), SMALL) is is_pessimistic
 
 
 async def test_a_chunk_that_fails_ends_the_profile_with_its_reason() -> None:

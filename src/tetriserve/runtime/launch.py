@@ -90,15 +90,22 @@ def _check_policy(config: ServingConfig, menu: Menu) -> None:
 async def obtain_profile(
     config: ServingConfig, menu: Menu, executor: ProcessExecutor, mailbox: Mailbox, progress: Progress
 ) -> Profile:
-    """The profile given by file, or the stored one of this model and machine, or a new one, stored for next time."""
-    if config.profile is not None:
-        return _given_profile(config.profile, describe_machine(menu.card, executor))
+    """The profile given by file, or the stored one of this model and machine, or a new one, stored for next time.
+
+    A stored one that was measured while the machine was busy is measured anew.
+    """
     machine = describe_machine(menu.card, executor)
+    if config.profile is not None:
+        return _given_profile(config.profile, machine)
     store = ProfileStore()
     path = _stored_at(store, config, machine)
+    profiler = Profiler(executor, mailbox, machine, progress=progress)
     profile = store.find(path, menu.sizes, executor.num_devices)
+    if profile is not None and await profiler.is_pessimistic(profile, menu.sizes[0]):
+        progress(0, 0, "Steps take less than half of what the stored profile says: it is measured anew")
+        profile = None
     if profile is None:
-        profile = await Profiler(executor, mailbox, machine, progress=progress).measure(menu.sizes)
+        profile = await profiler.measure(menu.sizes)
         store.save(path, profile)
     return profile
 

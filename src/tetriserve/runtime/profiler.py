@@ -31,6 +31,8 @@ WARM_UP_CHUNKS = 1
 MIN_REPETITIONS = 3
 CELL_BUDGET_S = 4.0
 """A cell that has taken this long ends after the least number of repetitions."""
+PESSIMISM = 2.0
+"""A profile that says so many times what a step takes was measured while something else kept the machine busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,27 @@ class Profiler:
             stages=tuple(stages),
             switch_s=switch_s,
         )
+
+    async def is_pessimistic(self, profile: Profile, size: Size) -> bool:
+        """Whether a step of this size takes far less time here than the profile says; asked with two short chunks.
+
+        The other way round says nothing: whoever keeps the machine busy now may soon be gone, and a scheduler's
+        `Pace` follows a slow machine.
+        """
+        alone = (size, 1, 1)
+        expected = next(one for one in profile.entries if (one.size, one.degree, one.batch) == alone)
+        self.mailbox.listener = self._on_event
+        self._cell = f"step {size}"
+        request = self._request(size)
+        await self._run([self._chunk(Stage.ENCODE, [request], (0,))])
+        for repetition in range(WARM_UP_CHUNKS + 1):
+            first_step = repetition * SHORTEST_CHUNK_STEPS
+            chunk = self._chunk(Stage.DENOISE, [request], (0,), first_step, SHORTEST_CHUNK_STEPS)
+            (done,) = await self._run([chunk])
+        self._release([request])
+        self.mailbox.listener = None
+        step_s = (done.finished_s - done.started_s) / SHORTEST_CHUNK_STEPS
+        return step_s * PESSIMISM < expected.step_s
 
     def _batches(self, size: Size) -> tuple[int, ...]:
         """On CPUs one request keeps a worker busy, whatever its size."""
