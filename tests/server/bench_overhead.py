@@ -21,11 +21,13 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from chaos.processes import memory_mb
 from server.sleeping import sleeping_server
 from tetriserve.core.chunk import Stage
 from tetriserve.cost.model import CostModel
 from tetriserve.cost.profile import Profile, StageTime, StepTime
 from tetriserve.metrics.attainment import quantile
+from tetriserve.server.listen import keep_pauses_short
 
 NUM_DEVICES = 32
 NUM_STEPS = 20
@@ -47,6 +49,7 @@ def serve(parent: Connection) -> None:
 
     async def run() -> None:
         async with sleeping_server(num_devices=NUM_DEVICES, cost=cost_model()) as server:
+            keep_pauses_short()
             parent.send(server.url)
             while not parent.poll():
                 await asyncio.sleep(0.1)
@@ -96,13 +99,13 @@ async def load(url: str, pid: int, options: argparse.Namespace) -> dict[str, flo
     late_ms = await _lateness_ms()
     say(f"the loop's own lateness: p50 {quantile(late_ms, 0.5):.2f} ms, p99 {quantile(late_ms, 0.99):.2f} ms")
     begin_cpu_s = cpu_s(pid)
-    source, at_s, tasks, memory_mb = random.Random(0), time.monotonic() + 0.1, [], 0.0
+    source, at_s, tasks, early_mb = random.Random(0), time.monotonic() + 0.1, [], 0.0
     for index in range(options.requests):
         await asyncio.sleep(max(0.0, at_s - time.monotonic()))
         tasks.append(asyncio.create_task(client.call(at_s)))
         at_s += source.expovariate(options.rate)
         if index == options.requests // 5:
-            memory_mb = memory_mb(pid)
+            early_mb = memory_mb(pid)
     await asyncio.gather(*tasks)
     await client.close()
     found = sorted(client.overheads_ms)
@@ -114,7 +117,7 @@ async def load(url: str, pid: int, options: argparse.Namespace) -> dict[str, flo
         "p99_ms": round(quantile(found, 0.99), 2),
         "max_ms": round(found[-1], 2),
         "server_cpu_ms": round((cpu_s(pid) - begin_cpu_s) * 1e3 / len(found), 2),
-        "memory_after_a_fifth_mb": memory_mb,
+        "memory_after_a_fifth_mb": early_mb,
         "memory_at_the_end_mb": memory_mb(pid),
     }
 
