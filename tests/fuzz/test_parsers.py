@@ -10,7 +10,7 @@ from fuzz.target import FindingError, Target
 from fuzz.targets import TARGETS
 from tetriserve.core.errors import MAX_CHARS, ConfigurationError
 
-NUM_CASES = 60
+NUM_CASES = 40
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
