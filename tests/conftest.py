@@ -1,10 +1,14 @@
 """Fixtures for every test. What is expensive is made once for a whole session."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+# transformers reads it when it is imported, and would complain of image processors that nobody uses.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 ENGINE = {"engine", "models", "parity", "contract", "test_cli.py", "test_demo.py", "test_survival.py"}
 """Directories and files whose tests start workers: all of a process come from one fork server."""
