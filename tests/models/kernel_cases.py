@@ -7,7 +7,7 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 import torch
 from torch import Tensor, nn
 
-from tetriserve.models import fused, group_norm, group_norm_kernel, kernels
+from tetriserve.models import fused, group_norm, group_norm_kernel, head_kernels, kernels
 from tetriserve.models.fused import Modulation, QKNorms, Rotary, Streams
 from tetriserve.models.ulysses import split_sizes
 
@@ -43,7 +43,7 @@ def norm_and_rotate() -> None:
     qkv, (norms, rotary) = random(TOKENS, BATCH, 3, HEADS, WIDTH), norms_and_angles()
     for arguments in ((norms, rotary), (norms, None), (None, rotary), (None, None)):
         ours, theirs = qkv.clone(), qkv.clone()
-        kernels.norm_and_rotate(ours, *arguments, NUM_TEXT)
+        head_kernels.norm_and_rotate(ours, *arguments, NUM_TEXT)
         fused.norm_and_rotate(theirs, *arguments, NUM_TEXT)
         close(ours, theirs)
 
@@ -65,7 +65,7 @@ def push_heads(degree: int) -> None:
     own_heads = split_sizes(HEADS, degree)
     buffers = [torch.zeros(offset + TOKENS, BATCH, 3, heads, WIDTH) for heads in own_heads]
     peers = torch.tensor([buffer.data_ptr() for buffer in buffers])
-    kernels.push_heads(qkv, norms, rotary, NUM_TEXT, peers, offset, degree)
+    head_kernels.push_heads(qkv, norms, rotary, NUM_TEXT, peers, offset, degree)
     fused.norm_and_rotate(qkv, norms, rotary, NUM_TEXT)
     for buffer, expected in zip(buffers, qkv.split(own_heads, dim=3), strict=True):
         close(buffer[offset:], expected)
@@ -79,7 +79,7 @@ def push_tokens() -> None:
     buffers = [torch.zeros(length, BATCH, HEADS, WIDTH) for length in lengths]
     peers = torch.tensor([buffer.data_ptr() for buffer in buffers])
     offsets = torch.tensor((0, 5, 8, 9), dtype=torch.int32)
-    kernels.push_tokens(out, peers, offsets, HEADS, first_head, len(lengths))
+    head_kernels.push_tokens(out, peers, offsets, HEADS, first_head, len(lengths))
     for buffer, expected in zip(buffers, out.split(lengths), strict=True):
         close(buffer[:, :, first_head : first_head + own_heads], expected)
         assert not buffer[:, :, :first_head].any()

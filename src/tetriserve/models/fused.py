@@ -1,8 +1,8 @@
 """What happens to tokens between matrix products, each as one pass over memory: Triton on GPUs, plain torch elsewhere.
 
-The plain versions are the definition; `kernels` computes the same in fp32 inside. Tokens come first, then the batch:
-a joint sequence (n, B, ...) holds `num_text` text tokens and then image tokens, so the tokens of one stream are
-contiguous rows for any batch.
+The plain versions are the definition; `kernels` and `head_kernels` compute the same in fp32 inside. Tokens come first,
+then the batch: a joint sequence (n, B, ...) holds `num_text` text tokens and then image tokens, so the tokens of one
+stream are contiguous rows for any batch.
 
 Letters: n this rank's tokens, B batch, D width, H heads, W head width.
 """
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 try:
-    from tetriserve.models import kernels
+    from tetriserve.models import head_kernels, kernels
 except ImportError:  # no Triton: there is no GPU either
     kernels = None  # type: ignore[assignment]
 
@@ -91,7 +91,7 @@ def residual_norm_modulate(
 def norm_and_rotate(qkv: Tensor, norms: QKNorms | None, rotary: Rotary | None, num_text: int) -> None:
     """RMS-normalise and rotate queries and keys of (n, B, 3, H, W) in place."""
     if kernels is not None and qkv.is_cuda:
-        kernels.norm_and_rotate(qkv, norms, rotary, num_text)
+        head_kernels.norm_and_rotate(qkv, norms, rotary, num_text)
         return
     for which in range(2):
         x = qkv[:, :, which]

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from tetriserve.models import kernels
+from tetriserve.models import head_kernels
 from tetriserve.models.fused import QKNorms, Rotary
 from tetriserve.models.ulysses import TokenSplit, split_sizes
 
@@ -63,7 +63,7 @@ class HeadExchange:
         group = self.split.group
         _, batch, _, num_heads, width = qkv.shape
         own_heads = split_sizes(num_heads, group.degree)[group.rank]
-        kernels.push_heads(qkv, norms, rotary, num_text, self.memory.peers[0], self.split.offset, group.degree)
+        head_kernels.push_heads(qkv, norms, rotary, num_text, self.memory.peers[0], self.split.offset, group.degree)
         self.memory.barrier()
         return self.memory.local(0, (sum(self.split.lengths), batch, 3, own_heads, width), qkv.dtype)
 
@@ -72,7 +72,7 @@ class HeadExchange:
         group = self.split.group
         _, batch, _, width = out.shape
         first_head = sum(split_sizes(self.num_heads, group.degree)[: group.rank])
-        kernels.push_tokens(
+        head_kernels.push_tokens(
             out.contiguous(), self.memory.peers[1], self.offsets, self.num_heads, first_head, group.degree
         )
         self.memory.barrier()
