@@ -75,8 +75,14 @@ def logs() -> Iterator[None]:
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(
-    arguments: tuple[str, ...], words: list[str], tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...],
+    words: list[str],
+    tiny_model_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # another server may run on the user's own
     if arguments[0] in ("generate", "serve", "demo") and "--model" not in arguments:
         arguments = (*arguments, "--model", str(tiny_model_dir))
     with pytest.raises(SystemExit) as end:

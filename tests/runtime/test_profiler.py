@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -13,7 +14,13 @@ from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
 from tetriserve.cost.profile import Profile, StageTime, StepTime
 from tetriserve.cost.store import ProfileStore
+from tetriserve.engine.executor import ProcessExecutor
+from tetriserve.engine.supervisor import MachineInfo
+from tetriserve.models.card import ModelCard
+from tetriserve.runtime.config import ServingConfig
+from tetriserve.runtime.launch import obtain_profile
 from tetriserve.runtime.mailbox import Mailbox
+from tetriserve.runtime.menu import Menu
 from tetriserve.runtime.profiler import Machine, Profiler
 from tetriserve.sim.clock import VirtualClock
 from tetriserve.sim.executor import Faults, SimulatedExecutor
@@ -45,11 +52,19 @@ class InstantExecutor(SimulatedExecutor):
 
     def __init__(self, deliver: Callable[[News], None], faults: Faults | None) -> None:
         self._virtual = VirtualClock()
+        self.machine = MachineInfo(("cuda", "cuda"), "g", "float32", "2")
+        self.busy_devices: list[int] = []
         super().__init__(CostModel(TRUTH, 2), 2, self._virtual, deliver, faults)
 
     def submit(self, chunks: Sequence[tuple[Chunk, tuple[Request, ...]]]) -> None:
+        if all(chunk.stage is Stage.DENOISE for chunk, _ in chunks):
+            self.busy_devices.append(len({device for chunk, _ in chunks for device in chunk.devices}))
         super().submit(chunks)
         self._virtual.run()
+
+
+def slowed(entries: tuple[StepTime, ...], times: float) -> tuple[StepTime, ...]:
+    return tuple(replace(entry, step_s=times * entry.step_s) for entry in entries)
 
 
 def make_profiler(faults: Faults | None = None) -> Profiler:
@@ -73,8 +88,36 @@ async def test_what_is_measured_is_what_the_devices_take() -> None:
 
 @pytest.mark.parametrize(("times", "is_pessimistic"), [(0.2, False), (1.9, False), (2.1, True)])
 async def test_a_profile_that_was_measured_on_a_busy_machine_is_noticed(times: float, is_pessimistic: bool) -> None:
-    entries = tuple(replace(entry, step_s=times * entry.step_s) for entry in TRUTH.entries)
-    assert await make_profiler().is_pessimistic(replace(TRUTH, entries=entries), SMALL) is is_pessimistic
+    profiler = make_profiler()
+    believed = replace(TRUTH, entries=slowed(TRUTH.entries, times))
+    assert await profiler.is_pessimistic(believed, SMALL) is is_pessimistic
+    assert isinstance(profiler.executor, InstantExecutor)
+    assert set(profiler.executor.busy_devices) == {2}, "as when it was measured"
+
+
+async def test_a_service_measures_stores_and_doubts_its_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    mailbox, said = Mailbox(asyncio.get_running_loop()), list[str]()
+    executor = cast(ProcessExecutor, InstantExecutor(mailbox.post, None))
+    menu = Menu(ModelCard("m", "FluxPipeline", 32, "embedded", 3.5, 20, (SMALL, LARGE)), (SMALL, LARGE))
+
+    async def obtain() -> Profile:
+        said.clear()
+        config = ServingConfig(model_dir=tmp_path)
+        return await obtain_profile(config, menu, executor, mailbox, lambda done, total, text: said.append(text))
+
+    measured = await obtain()
+    assert said[-1] == "profile measured"
+    assert await obtain() == measured
+    assert said == []
+    (path,) = tmp_path.rglob("profiles/*.json")
+    path.write_text(replace(measured, entries=slowed(measured.entries, 5)).to_json())
+    again = await obtain()
+    assert "measuring anew" in said[0]
+    assert [entry.step_s for entry in again.entries] == pytest.approx([entry.step_s for entry in measured.entries])
+    assert Profile.load(path) == again
 
 
 async def test_a_chunk_that_fails_ends_the_profile_with_its_reason() -> None:
@@ -96,6 +139,8 @@ def test_a_stored_profile_is_found_only_if_it_covers_what_is_asked(tmp_path: Pat
     assert store.find(path, (SMALL, LARGE), 2) == TRUTH
     assert store.find(path, (SMALL, Size(512, 512)), 2) is None
     assert store.find(path, (SMALL,), 4) is None
+    store.save(path, replace(TRUTH, entries=TRUTH.entries[1:]))
+    assert store.find(path, (SMALL,), 2) is None, "without a batch of one at degree 1"
     path.write_text("{}")
     assert store.find(path, (SMALL,), 1) is None
 

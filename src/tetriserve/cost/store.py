@@ -30,8 +30,8 @@ class ProfileStore:
             profile = Profile.load(path)
         except ConfigurationError:
             return None
-        known = {(entry.size, entry.degree) for entry in profile.entries if entry.origin == "measured"}
-        wanted = {(size, degree) for size in sizes for degree in degrees(num_devices)}
+        known = {(entry.size, entry.degree, entry.batch) for entry in profile.entries if entry.origin == "measured"}
+        wanted = {(size, degree, 1) for size in sizes for degree in degrees(num_devices)}
         return profile if wanted <= known else None
 
     def save(self, path: Path, profile: Profile) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tetriserve.core.blocks import aligned_blocks, degrees
@@ -32,7 +32,9 @@ MIN_REPETITIONS = 3
 CELL_BUDGET_S = 4.0
 """A cell that has taken this long ends after the least number of repetitions."""
 PESSIMISM = 2.0
-"""A profile that says so many times what a step takes was measured while something else kept the machine busy."""
+"""A profile that says more than so many times what a step takes was probably measured while the machine was busy."""
+LEAST_SAMPLES = 2
+"""Of which there is a percentile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Profiler:
         entries, stages = [], []
         for done, (size, degree, batch) in enumerate(cells):
             self._begin(done, total, f"step {size} at degree {degree}, batch {batch}")
-            entries.append(await self._step_time(size, degree, batch))
+            entries.append(await self._step_time(size, degree, batch, self._repetitions()))
         for done, size in enumerate(sizes, start=len(cells)):
             self._begin(done, total, f"encode and decode {size}")
             stages += await self._stage_times(size)
@@ -118,7 +120,7 @@ class Profiler:
         )
 
     async def is_pessimistic(self, profile: Profile, size: Size) -> bool:
-        """Whether a step of this size takes far less time here than the profile says; asked with two short chunks.
+        """Whether a step of `size` at degree 1 takes far less time now than the profile says; asked with short chunks.
 
         The other way round says nothing: whoever keeps the machine busy now may soon be gone, and a scheduler's
         `Pace` follows a slow machine.
@@ -127,16 +129,9 @@ class Profiler:
         expected = next(one for one in profile.entries if (one.size, one.degree, one.batch) == alone)
         self.mailbox.listener = self._on_event
         self._cell = f"step {size}"
-        request = self._request(size)
-        await self._run([self._chunk(Stage.ENCODE, [request], (0,))])
-        for repetition in range(WARM_UP_CHUNKS + 1):
-            first_step = repetition * SHORTEST_CHUNK_STEPS
-            chunk = self._chunk(Stage.DENOISE, [request], (0,), first_step, SHORTEST_CHUNK_STEPS)
-            (done,) = await self._run([chunk])
-        self._release([request])
+        found = await self._step_time(*alone, range(WARM_UP_CHUNKS + LEAST_SAMPLES))
         self.mailbox.listener = None
-        step_s = (done.finished_s - done.started_s) / SHORTEST_CHUNK_STEPS
-        return step_s * PESSIMISM < expected.step_s
+        return found.step_s * PESSIMISM < expected.step_s
 
     def _batches(self, size: Size) -> tuple[int, ...]:
         """On CPUs one request keeps a worker busy, whatever its size."""
@@ -146,13 +141,13 @@ class Profiler:
         self._cell = cell
         self.progress(done, total, cell)
 
-    async def _step_time(self, size: Size, degree: int, batch: int) -> StepTime:
+    async def _step_time(self, size: Size, degree: int, batch: int, repetitions: Iterable[int]) -> StepTime:
         blocks = aligned_blocks(self.executor.num_devices, degree)
         lanes = [([self._request(size) for _ in range(batch)], block) for block in blocks]
         for requests, block in lanes:
             await self._run([self._chunk(Stage.ENCODE, [request], block[:1]) for request in requests])
         steps, samples = _Steps(), []
-        for repetition in self._repetitions():
+        for repetition in repetitions:
             first, num = steps.take()
             done = await self._run(
                 [self._chunk(Stage.DENOISE, requests, block, first, num) for requests, block in lanes]

@@ -1,6 +1,7 @@
 """Listening: the socket, uvicorn, and a clean end on SIGINT and SIGTERM."""
 
 import asyncio
+import atexit
 import contextlib
 import gc
 import signal
@@ -21,7 +22,7 @@ ANSWER_S = 2
 LOOK_S = 0.05
 """How often an ending server looks whether it is idle."""
 GARBAGE_THRESHOLDS = (10_000, 20, 20)
-"""Objects and collections between those of Python's three generations; its own are 700, 10 and 10."""
+"""The youngest generation is collected after so many new objects, each older one after so many of the one before."""
 
 
 class Drain(Protocol):
@@ -128,9 +129,10 @@ async def serve_until_signal(
 
 
 def keep_pauses_short() -> None:
-    """What has been loaded is not garbage and need not be looked through again and again while requests wait."""
+    """Garbage collection, for the whole process: never looks through what has been loaded, and comes less often."""
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # as in `engine.preload`
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
