@@ -44,12 +44,13 @@ def cost_model() -> CostModel:
     return CostModel(profile, NUM_DEVICES)
 
 
-def serve(parent: Connection) -> None:
-    """The server's process: says where it is, and its memory when asked."""
+def serve(parent: Connection, *, plain_gc: bool) -> None:
+    """The server's process: says where it is, and ends when told."""
 
     async def run() -> None:
         async with sleeping_server(num_devices=NUM_DEVICES, cost=cost_model()) as server:
-            keep_pauses_short()
+            if not plain_gc:
+                keep_pauses_short()
             parent.send(server.url)
             while not parent.poll():
                 await asyncio.sleep(0.1)
@@ -146,9 +147,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--plain-gc", action="store_true", help="collect garbage as Python does by default")
     options = parser.parse_args()
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=serve, args=(theirs,), kwargs={"plain_gc": options.plain_gc}, daemon=True
+    )
     process.start()
     try:
         say(json.dumps(asyncio.run(load(ours.recv(), process.pid or 0, options))))
