@@ -1,6 +1,8 @@
 """Fixtures for every test. What is expensive is made once for a whole session."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +38,14 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from parity.checkpoint import write_checkpoint
 
     return write_checkpoint(tmp_path_factory.mktemp("model") / "tiny", guidance="true_cfg")
+
+
+@pytest.fixture
+def logging_of_pytest() -> Iterator[None]:
+    """`set_up_logs` replaces the root's handlers; pytest wants its own back."""
+    root, ours = logging.getLogger(), logging.getLogger("tetriserve")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])

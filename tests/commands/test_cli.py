@@ -1,7 +1,5 @@
-import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import PIL.Image
@@ -33,18 +31,7 @@ def test_the_command_line_answers_without_importing_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.fixture
-def logs() -> Iterator[None]:
-    """Sets logging back as it was: `serve` has its own."""
-    root, ours = logging.getLogger(), logging.getLogger("tetriserve")
-    handlers, levels = root.handlers[:], (root.level, ours.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
-
-
-@pytest.mark.usefixtures("logs")
+@pytest.mark.usefixtures("logging_of_pytest")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

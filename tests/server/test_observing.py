@@ -1,8 +1,6 @@
 """Metrics, logs and spans say the same of a request as its answer does."""
 
 import json
-import logging
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -20,17 +18,6 @@ from tetriserve.server.spans import trace_calls
 
 PATH = "/v1/images/generations"
 BODY = {"prompt": "x", "size": "256x256", "num_inference_steps": 4, "slo_ms": 60_000}
-
-
-@pytest.fixture
-def logging_of_pytest() -> Iterator[None]:
-    """`set_up_logs` replaces the root's handlers; pytest wants its own back."""
-    root, ours = logging.getLogger(), logging.getLogger("tetriserve")
-    handlers, levels = root.handlers[:], (root.level, ours.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
 
 
 async def post(server: Sleeper, headers: dict[str, str] | None = None, **changes: object) -> httpx.Response:
