@@ -1,23 +1,21 @@
-"""What would it bring if a long step could be interrupted?
+"""What does it bring that a long step can be interrupted?
 
-On two GPUs a step of 2048x2048 takes longer than a small image may wait. Simulated: the load of the study two-gpus, its
-largest size with steps of which each is so many equal parts, after any of which somebody else may go first. What
-engines would have to pay for that, and that a step must end on the block on which it began, is left out: the figures
-are an upper bound.
+On two GPUs a step of 2048x2048 takes longer than a small image may wait. Simulated: the load of the study two-gpus
+under `default`, with long steps whole and cut into parts between which others may go first.
 
     PYTHONPATH=src:tests python tests/sim/bench_parts.py
 
-The last line of stdout is JSON: share on time by mix, load, scale of deadlines, and parts; means of the seeds.
+The last line of stdout is JSON: by mix, load and scale of deadlines, the share on time and the mean latency in seconds
+for each longest part; means of the seeds.
 """
 
+import argparse
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from statistics import mean
 
-from tetriserve.core.request import Request
 from tetriserve.cost.model import CostModel
 from tetriserve.cost.packaged import load_profile
 from tetriserve.evaluation.simulated import as_served
@@ -26,40 +24,37 @@ from tetriserve.evaluation.workload import make_trace
 from tetriserve.metrics.attainment import slo_attainment
 from tetriserve.sim.simulate import simulate
 
-STUDY = replace(study_named("two-gpus"), num_requests=300)
-LARGEST = max(STUDY.sizes, key=lambda size: size.num_tokens)
 NUM_DEVICES = 2
-SEEDS, PARTS = (1, 2, 3), (1, 2, 4)
-
-
-def in_parts(cost: CostModel, requests: Sequence[Request], parts: int) -> tuple[CostModel, list[Request]]:
-    """The same work with so many times more steps of the largest size, each so much shorter."""
-    entries = tuple(
-        replace(one, step_s=one.step_s / parts) if one.size == LARGEST else one for one in cost.profile.entries
-    )
-    cut = [
-        replace(one, num_inference_steps=one.num_inference_steps * parts) if one.size == LARGEST else one
-        for one in requests
-    ]
-    return CostModel(replace(cost.profile, entries=entries), NUM_DEVICES), cut
 
 
 def main() -> None:
     """Print a line for each load as it is simulated."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part-s", type=float, nargs="+", default=[float("inf"), 0.2, 0.1, 0.05])
+    parser.add_argument("--mixes", nargs="+", default=["uniform", "skewed"])
+    parser.add_argument("--loads", nargs="+", default=["90%", "60%"])
+    parser.add_argument("--scales", type=float, nargs="+", default=[1.0, 1.5])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--requests", type=int, default=300)
+    args = parser.parse_args()
+    study = replace(study_named("two-gpus"), num_requests=args.requests)
     cost, found = CostModel(load_profile("flux1-dev.h100"), NUM_DEVICES), {}
-    for mix, load, scale in product(("uniform", "skewed"), ("90%", "60%"), (1.0, 1.5)):
-        cell, shares = Cell("random:flux1-dev", "default", mix, load, scale), {}
-        for parts in PARTS:
-            sars = []
-            for seed in SEEDS:
-                trace = make_trace(replace(STUDY, seed=seed), cell, cost, NUM_DEVICES)
+    for mix, load, scale in product(args.mixes, args.loads, args.scales):
+        cell, row = Cell("random:flux1-dev", "default", mix, load, scale), {}
+        for part_s in args.part_s:
+            served = as_served(study.sizes)
+            default = replace(served.scheduler.default, part_s=part_s)
+            config = replace(served, scheduler=replace(served.scheduler, default=default))
+            shares, latencies_s = [], []
+            for seed in args.seeds:
+                trace = make_trace(replace(study, seed=seed), cell, cost, NUM_DEVICES)
                 requests = [entry.to_request(index) for index, entry in enumerate(trace)]
-                finer, cut = in_parts(cost, requests, parts)
-                outcomes = simulate(finer, cut, "default", NUM_DEVICES, config=as_served(STUDY.sizes)).outcomes
-                sars.append(slo_attainment(outcomes))
-            shares[parts] = round(mean(sars), 3)
-        found[f"{mix} {load} x{scale:g}"] = shares
-        sys.stderr.write(f"{mix} {load} x{scale:g}: {shares}\n")
+                outcomes = simulate(cost, requests, "default", NUM_DEVICES, config=config).outcomes
+                shares.append(slo_attainment(outcomes))
+                latencies_s.append(mean(outcome.latency_s for outcome in outcomes))
+            row[f"{part_s:g}"] = {"sar": round(mean(shares), 3), "latency_s": round(mean(latencies_s), 2)}
+        found[f"{mix} {load} x{scale:g}"] = row
+        sys.stderr.write(f"{mix} {load} x{scale:g}: {row}\n")
     sys.stdout.write(json.dumps(found) + "\n")
 
 

@@ -18,16 +18,17 @@ class Chunk(NamedTuple):
 
     `devices` is an aligned power-of-two block (see `core.blocks`); its length is the degree of sequence
     parallelism. ENCODE and DECODE run on one device. `first_step[i]` is the step that request `request_ids[i]`
-    takes first; more than one request is a batch of equal size. Devices that need longer than `limit_s` for it are
-    taken to hang.
+    takes first; more than one request is a batch of equal size. Steps may be fractions (see `core.steps`): a chunk that
+    ends within a step has one request, which goes on with it on the same block. Devices that need longer than `limit_s`
+    for it are taken to hang.
     """
 
     chunk_id: int
     stage: Stage
     request_ids: tuple[str, ...]
     devices: tuple[int, ...]
-    first_steps: tuple[int, ...] = ()
-    num_steps: int = 0
+    first_steps: tuple[float, ...] = ()
+    num_steps: float = 0
     limit_s: float = float("inf")
 
     @property

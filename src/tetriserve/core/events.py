@@ -102,7 +102,7 @@ class StepDone(NamedTuple):
     """
 
     chunk_id: int
-    num_steps: int
+    num_steps: float
 
 
 News = Event | StepDone

@@ -23,7 +23,7 @@ MAX_SCALE = 100.0
 
 
 def default_slo_s(
-    size: Size, num_steps: int, cost: CostModel, table: Mapping[Size, float] = PAPER_SLO_S, factor: float = 1.0
+    size: Size, num_steps: float, cost: CostModel, table: Mapping[Size, float] = PAPER_SLO_S, factor: float = 1.0
 ) -> float:
     """`factor` times the table's value, interpolated on tokens, but never less than 1.5 times the fastest solo time.
 

@@ -64,7 +64,7 @@ class CostModel:
         """The fastest step at any degree."""
         return self.step_s(size, self.fastest_degree(size))
 
-    def solo_s(self, size: Size, num_steps: int, degree: int | None = None) -> float:
+    def solo_s(self, size: Size, num_steps: float, degree: int | None = None) -> float:
         """An image made alone from start to end, all stages included; at its fastest degree unless one is given."""
         step_s = self.min_step_s(size) if degree is None else self.step_s(size, degree)
         return self.stage_s(Stage.ENCODE, size) + num_steps * step_s + self.stage_s(Stage.DECODE, size)

@@ -50,7 +50,7 @@ class LaunchedStep:
     """A step that a device has been given, of a chunk of which more follow. `wait` is as that of Launched."""
 
     chunk_id: int
-    num_steps: int
+    num_steps: float
     reached: Callable[[], None]
 
     def wait(self) -> Stepped:

@@ -142,6 +142,7 @@ class Dispatcher:
                 return []
             self._live.difference_update(gone)
             self._missed.update(gone)
+            self._progress.lose(self._progress.within_step() & self._placement.held_by(gone))
             self._placement.lose(gone)
             self._events.append(WorkersLost(tuple(gone), message))
             ended = self._ledger.lose(gone, message, time.monotonic())
@@ -211,7 +212,7 @@ class Dispatcher:
         """Remember what ended chunks have brought, and tell later. Returns what is lost since the last time."""
         doomed = self._ledger.take_doomed()
         for chunk in doomed:
-            self._progress.lose(chunk)
+            self._progress.lose(chunk.request_ids)
             for request_id in chunk.request_ids:
                 self._placement.scatter(request_id)
         for one in ended:

@@ -33,13 +33,13 @@ class Encode(Struct, frozen=True, tag=True):
 
 
 class Denoise(Struct, frozen=True, tag=True):
-    """Take steps together with the other ranks of the block."""
+    """Take steps, or parts of one, together with the other ranks of the block; counts as in `core.chunk.Chunk`."""
 
     chunk_id: int
     request_ids: tuple[str, ...]
     block: tuple[int, ...]
-    first_steps: tuple[int, ...]
-    num_steps: int
+    first_steps: tuple[float, ...]
+    num_steps: float
 
 
 class Decode(Struct, frozen=True, tag=True):
@@ -161,7 +161,7 @@ class Stepped(Struct, frozen=True, tag=True):
     """So many steps of a chunk that goes on are done; from the first rank of the block, if somebody watches."""
 
     chunk_id: int
-    num_steps: int
+    num_steps: float
 
 
 class Finished(Struct, frozen=True, tag=True):

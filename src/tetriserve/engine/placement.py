@@ -81,6 +81,10 @@ class Placement:
         """A request has ended."""
         self._holders.pop(request_id, None)
 
+    def held_by(self, ranks: Collection[int]) -> set[str]:
+        """Requests of which one of these ranks holds latents."""
+        return {id_ for id_, holders in self._holders.items() if not set(ranks).isdisjoint(holders.latents)}
+
     def lose(self, ranks: Collection[int]) -> None:
         """Nothing is held by these ranks any more."""
         for request_id, holders in self._holders.items():

@@ -10,6 +10,7 @@ from torch import Tensor
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.partial import is_partial_due
 from tetriserve.core.request import Request
+from tetriserve.core.steps import ended_steps
 from tetriserve.engine.completion import (
     Kept,
     Launched,
@@ -156,12 +157,12 @@ class Runner:
         is_first = group.rank == 0
         is_watched = is_first and any(state.request.is_watched for state in states)
 
-        def after_step(num_steps: int) -> None:
+        def after_step(num_steps: float) -> None:
             if is_watched and num_steps < command.num_steps:
                 tell(LaunchedStep(command.chunk_id, num_steps, milestone(self._device)))
 
         self._denoiser.run(states, command.first_steps, command.num_steps, group, after_step)
-        steps = tuple(range(first, first + command.num_steps) for first in command.first_steps)
+        steps = tuple(ended_steps(first, command.num_steps) for first in command.first_steps)
         finite = finite_flags(states)
         previews = self._previews(states, before, steps) if is_first else ()
         return Launched(
@@ -179,8 +180,7 @@ class Runner:
         if len(command.request_ids) > 1:
             self._free_memory()
             return Blame(shared_fault(error, len(command.request_ids)), apart=True)
-        first = command.first_steps[0]
-        doing = f"steps {first} to {first + command.num_steps - 1}"
+        doing = f"{command.num_steps:g} steps from {command.first_steps[0]:g} on"
         return Blame(failures=(self._fail(self._held.requests[command.request_ids[0]], error, doing),))
 
     def _previews(
@@ -268,6 +268,7 @@ class Runner:
         if is_device_lost(error):
             raise error
         failure = failure_of(request.request_id, error, doing)
+        self._denoiser.void(request.request_id)
         self._free_memory()
         self._held.blank(request.request_id, error)
         return failure

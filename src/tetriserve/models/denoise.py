@@ -1,15 +1,17 @@
 """Runs steps: binds a batch of requests to a program and takes its steps, from a CUDA graph where there is one."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from tetriserve.core.size import Size
 from tetriserve.models.adapter import ModelAdapter, RequestState
 from tetriserve.models.graphs import StepGraphs
-from tetriserve.models.program import Prepared, Shape, StepInputs, StepProgram
+from tetriserve.models.program import Flow, Prepared, Shape, StepInputs, StepProgram
 from tetriserve.models.ulysses import SequenceGroup
 
 PREPARED_BYTES = 2**30
@@ -33,37 +35,62 @@ class Denoiser:
         self.graphs = StepGraphs()
         self._programs: dict[Cell, StepProgram] = {}
         self._prepared: OrderedDict[str, Prepared] = OrderedDict()
+        self._interrupted: dict[str, Flow | None] = {}
 
     def run(
         self,
         states: Sequence[RequestState],
-        first_steps: Sequence[int],
-        num_steps: int,
+        first_steps: Sequence[float],
+        num_steps: float,
         group: SequenceGroup,
-        after_step: Callable[[int], None] = lambda num_steps: None,
+        after_step: Callable[[float], None] = lambda num_steps: None,
     ) -> None:
         """Take `num_steps` steps with every state; all ranks of the group call this together.
 
-        `after_step` is told how many have been taken, or on a GPU launched, after each.
+        `after_step` is told how many have been taken, or on a GPU launched, after each that ends.
 
         Latents are whole on every rank before and after. Euler steps are elementwise, so in between they stay
-        sharded.
+        sharded. Of one state, what is taken may begin and end within a step: each rank keeps its part of the tokens,
+        and latents remain those of the step's begin. Such parts of a step are long, so they need no graph.
         """
         cell = self._cell(states, group)
-        program, step = self._program(cell), self.graphs.find(cell)
+        program, graph = self._program(cell), self.graphs.find(cell)
         prepared = [self._prepare(state, cell.shape.passes) for state in states]
         inputs = self._inputs(program, states, prepared)
-        for offset in range(num_steps):
-            steps = [first + offset for first in first_steps]
+        taken, ended = 0.0, False
+        while taken < num_steps:
+            steps = [math.floor(first + taken) for first in first_steps]
+            begin = (first_steps[0] + taken) % 1
+            end = min(begin + num_steps - taken, 1.0)
             inputs = inputs._replace(
                 table=program.table(prepared, steps),
                 sigma_steps=torch.stack([s.sigmas[i + 1] - s.sigmas[i] for s, i in zip(states, steps, strict=True)]),
             )
-            inputs = inputs._replace(latents=program.step(inputs) if step is None else step(inputs))
-            after_step(offset + 1)
-        whole = program.layout.image.gather(inputs.latents)
-        for state, latents in zip(states, whole.unbind(1), strict=True):
-            state.latents = latents[None].contiguous()
+            latents: Tensor | None
+            if graph is not None and end - begin == 1:
+                latents = graph(inputs)
+            else:
+                latents = self._part(program, inputs, begin, end, states[0].request.request_id)
+            taken += end - begin
+            if latents is not None:
+                inputs, ended = inputs._replace(latents=latents), True
+                after_step(taken)
+        if ended:
+            whole = program.layout.image.gather(inputs.latents)
+            for state, latents in zip(states, whole.unbind(1), strict=True):
+                state.latents = latents[None].contiguous()
+
+    def _part(
+        self, program: StepProgram, inputs: StepInputs, begin: float, end: float, request_id: str
+    ) -> Tensor | None:
+        """A step from one share of its blocks to another: the latents if it ends, else it is kept."""
+        flow = self._interrupted.pop(request_id) if begin else None
+        flow = program.enter(inputs) if flow is None else flow
+        flow = program.through(flow, inputs, begin, end)
+        if end == 1:
+            return program.leave(flow, inputs)
+        self._interrupted[request_id] = flow
+        return None
 
     def capture(self, states: Sequence[RequestState], group: SequenceGroup) -> None:
         """Record the step of such a batch as a CUDA graph; all ranks of the group call this together."""
@@ -77,9 +104,14 @@ class Denoiser:
         self._programs = {cell: program for cell, program in self._programs.items() if cell.group not in groups}
         self.graphs.drop(lambda key: isinstance(key, Cell) and key.group in groups)
 
+    def void(self, request_id: str) -> None:
+        """A request has failed: what it still owes to others within a step begins with what there is."""
+        self._interrupted[request_id] = None
+
     def forget(self, request_id: str) -> None:
         """A request has ended."""
         self._prepared.pop(request_id, None)
+        self._interrupted.pop(request_id, None)
 
     def _cell(self, states: Sequence[RequestState], group: SequenceGroup) -> Cell:
         shapes = [self.model.shape(state, len(states)) for state in states]

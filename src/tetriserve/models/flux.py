@@ -1,7 +1,6 @@
 """FLUX.1: diffusers' components, stepped from outside. Source: FluxPipeline."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from tetriserve.core.size import Size
 from tetriserve.models.adapter import RequestState
 from tetriserve.models.attention import JointAttention
 from tetriserve.models.flux_network import pack_flux, rotary
-from tetriserve.models.packed_transformer import PackedTransformer, Packing
+from tetriserve.models.packed_transformer import BoundTransformer, PackedTransformer, Packing
 from tetriserve.models.patch_adapter import PATCH, PatchAdapter
 from tetriserve.models.program import Layout, Prepared, Shape, StepProgram
 from tetriserve.models.ulysses import SequenceGroup
@@ -45,7 +44,7 @@ class FluxAdapter(PatchAdapter):
         text_ids = image_ids.new_zeros(shape.num_text, 3)
         angles = rotary(self._pipe.transformer.pos_embed, layout.text.shard(text_ids), layout.image.shard(image_ids))
         attention = JointAttention.of(layout, self.heads, self._device, angles)
-        return StepProgram(layout, partial(self._network.velocity, attention=attention))
+        return StepProgram(layout, BoundTransformer(self._network, attention))
 
     def _encode_prompts(self, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, ...]:
         """Embeddings of T5 (P, t, C) and pooled ones of CLIP (P, C)."""

@@ -42,30 +42,52 @@ class PackedTransformer:
         table = torch.cat([linear(active) for linear in self.modulations], dim=-1)
         return torch.unflatten(table, -1, (-1, active.shape[-1]))
 
-    def velocity(
-        self,
-        latents: Tensor,
-        text: Tensor,
-        table: Tensor,
-        mask: Tensor | None,
-        attention: JointAttention,
-        positions: Tensor | None = None,
-    ) -> Tensor:
-        """Image tokens (l, B, C), embedded text (t, B, D), modulations (B, K, D) -> velocities (l, B, C).
 
-        `mask` (B, 1, 1, L) says what is attended to, if not all; `positions` (l, 1, D) are added to the embedded image
-        tokens.
-        """
-        if mask is not None:
-            attention = replace(attention, mask=mask)
-        image = self.image_in(latents)
-        if positions is not None:
-            image += positions
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Tokens on their way through the blocks: the residual stream, and what the next block takes of it (n, B, D)."""
+
+    residual: Residual
+    y: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class BoundTransformer:
+    """A transformer bound to a layout: implements `program.Network`.
+
+    `positions` (l, 1, D) are added to the embedded image tokens.
+    """
+
+    transformer: PackedTransformer
+    attention: JointAttention
+    positions: Tensor | None = None
+
+    @property
+    def num_blocks(self) -> int:
+        """Between any two of them a step can be interrupted."""
+        return len(self.transformer.blocks)
+
+    def enter(self, latents: Tensor, text: Tensor, table: Tensor) -> Flow:
+        """Image tokens (l, B, C), embedded text (t, B, D), modulations (B, K, D) -> what the first block takes."""
+        image = self.transformer.image_in(latents)
+        if self.positions is not None:
+            image += self.positions
         residual = Residual(torch.cat((text, image)), table, text.shape[0])
-        y = residual.add(None, self.first)
-        for block in self.blocks:
-            y = block(residual, y, attention)
-        return self.image_out(y[y.shape[0] - latents.shape[0] :])
+        return Flow(residual, residual.add(None, self.transformer.first))
+
+    def through(self, flow: Flow, blocks: range, mask: Tensor | None) -> Flow:
+        """Some blocks in their order. `mask` (B, 1, 1, L) says what is attended to, if not all."""
+        attention = self.attention if mask is None else replace(self.attention, mask=mask)
+        y = flow.y
+        for index in blocks:
+            y = self.transformer.blocks[index](flow.residual, y, attention)
+        return Flow(flow.residual, y)
+
+    def leave(self, flow: Flow) -> Tensor:
+        """What the last block gave -> velocities (l, B, C)."""
+        residual, y = flow.residual, flow.y
+        num_image = residual.x.shape[0] - residual.num_text
+        return self.transformer.image_out(y[y.shape[0] - num_image :])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,37 @@ two exchanges in every block, and the sequence is split within the halves.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from tetriserve.models.ulysses import SequenceGroup, TokenSplit, swap
 
-Predict = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""Image tokens (l, R, C), text tokens (t, R, D), modulations (R, K, D), mask (R, 1, 1, L) -> velocities (l, R, C)."""
+Flow = Any
+"""What a network has of a step that is not through all blocks. Of the network's own kind; a step can stop there."""
+
+
+class Network(Protocol):
+    """A network bound to a layout, block by block."""
+
+    @property
+    def num_blocks(self) -> int:
+        """How many."""
+        ...
+
+    def enter(self, latents: Tensor, text: Tensor, table: Tensor) -> Flow:
+        """Image tokens (l, R, C), text tokens (t, R, D), modulations (R, K, D) -> what the first block takes."""
+        ...
+
+    def through(self, flow: Flow, blocks: range, mask: Tensor | None) -> Flow:
+        """Some blocks in their order; mask (R, 1, 1, L)."""
+        ...
+
+    def leave(self, flow: Flow) -> Tensor:
+        """What the last block gave -> velocities (l, R, C)."""
+        ...
+
 
 Guide = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Velocities (l, B, C) of the pass with the prompt and of the negative one, scales (B, 1) -> the one to follow."""
@@ -116,10 +138,10 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class StepProgram:
-    """`predict` is a network bound to a layout. Free of host synchronisation, so that a CUDA graph can hold a step."""
+    """A network bound to a layout. Free of host synchronisation, so that a CUDA graph can hold a step."""
 
     layout: Layout
-    predict: Predict
+    network: Network
     guide: Guide = linear_guidance
 
     def text(self, prepared: Sequence[Prepared]) -> Tensor:
@@ -151,10 +173,22 @@ class StepProgram:
         return torch.cat(parts)
 
     def step(self, inputs: StepInputs) -> Tensor:
-        """One Euler step of every request, in fp32: (l, B, C). Source: FlowMatchEulerDiscreteScheduler.step."""
-        latents = inputs.latents
-        rows = latents.repeat_interleave(len(self.layout.passes), dim=1)
-        velocity = self._guided(self.predict(rows, inputs.text, inputs.table, inputs.mask), inputs.scales)
+        """The latents (l, B, C) of every request after one step."""
+        return self.leave(self.through(self.enter(inputs), inputs, 0, 1), inputs)
+
+    def enter(self, inputs: StepInputs) -> Flow:
+        """Begin a step."""
+        rows = inputs.latents.repeat_interleave(len(self.layout.passes), dim=1)
+        return self.network.enter(rows, inputs.text, inputs.table)
+
+    def through(self, flow: Flow, inputs: StepInputs, begin: float, end: float) -> Flow:
+        """Go on with a step from one share of the blocks to another."""
+        num_blocks = self.network.num_blocks
+        return self.network.through(flow, range(round(begin * num_blocks), round(end * num_blocks)), inputs.mask)
+
+    def leave(self, flow: Flow, inputs: StepInputs) -> Tensor:
+        """End a step by Euler's method, in fp32: (l, B, C). Source: FlowMatchEulerDiscreteScheduler.step."""
+        latents, velocity = inputs.latents, self._guided(self.network.leave(flow), inputs.scales)
         stepped = latents.float() + inputs.sigma_steps[:, None] * velocity
         return stepped.to(latents.dtype)
 

@@ -5,7 +5,6 @@ and what is padded is not attended to.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from tetriserve.core.size import Size
 from tetriserve.models.adapter import RequestState
 from tetriserve.models.attention import JointAttention
-from tetriserve.models.packed_transformer import PackedTransformer, Packing
+from tetriserve.models.packed_transformer import BoundTransformer, PackedTransformer, Packing
 from tetriserve.models.patch_adapter import PATCH, PatchAdapter
 from tetriserve.models.program import Layout, Prepared, Shape, StepProgram, linear_guidance
 from tetriserve.models.qwen_network import pack_qwen, positions, rotary
@@ -53,7 +52,7 @@ class QwenAdapter(PatchAdapter):
         places = torch.cat((layout.text.shard(text), layout.image.shard(image)))
         angles = rotary(self._config.axes_dims_rope, places, self._device)
         attention = JointAttention.of(layout, self.heads, self._device, angles, masked=True)
-        return StepProgram(layout, partial(self._network.velocity, attention=attention), rescaled_guidance)
+        return StepProgram(layout, BoundTransformer(self._network, attention), rescaled_guidance)
 
     def _encode_prompts(self, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, ...]:
         """Embeddings (P, t, C), padded with zeros, and ones where there are tokens (P, t)."""

@@ -4,7 +4,6 @@ Two CLIP text encoders and T5, which a directory may leave out; guidance by two 
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from tetriserve.core.size import Size
 from tetriserve.models.adapter import RequestState
 from tetriserve.models.attention import JointAttention
 from tetriserve.models.flow_match import own_schedule
-from tetriserve.models.packed_transformer import PackedTransformer, Packing
+from tetriserve.models.packed_transformer import BoundTransformer, PackedTransformer, Packing
 from tetriserve.models.patch_adapter import PatchAdapter
 from tetriserve.models.program import Layout, Prepared, Shape, StepProgram
 from tetriserve.models.sd3_network import pack_sd3, positions
@@ -43,7 +42,7 @@ class SD3Adapter(PatchAdapter):
         image_alone = bool(self._config.dual_attention_layers)
         attention = JointAttention.of(layout, self.heads, self._device, image_alone=image_alone)
         where = layout.image.shard(positions(self._pipe.transformer.pos_embed, *self._latent_shape(size)[-2:]))
-        return StepProgram(layout, partial(self._network.velocity, attention=attention, positions=where))
+        return StepProgram(layout, BoundTransformer(self._network, attention, where))
 
     def _encode_prompts(self, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, ...]:
         """Embeddings of CLIP and then T5 (P, t, C), and pooled ones of CLIP (P, C)."""

@@ -5,6 +5,7 @@ predictions asked for, only when somebody looks.
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -168,7 +169,7 @@ class Recorder:
             if one.begin_s is None:
                 one.begin_s = event.started_s
             if state is ChunkState.DONE and chunk.stage is Stage.DENOISE:
-                one.num_steps_done = chunk.first_steps[index] + chunk.num_steps
+                one.num_steps_done = math.floor(chunk.first_steps[index] + chunk.num_steps)
 
     def _lose(self, event: ChunkLost, now_s: float) -> None:
         """Its requests wait again when nothing of them is in flight any more."""

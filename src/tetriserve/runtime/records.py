@@ -56,8 +56,8 @@ class ChunkRecord:
     stage: Stage
     request_ids: tuple[str, ...]
     devices: tuple[int, ...]
-    first_steps: tuple[int, ...]
-    num_steps: int
+    first_steps: tuple[float, ...]
+    num_steps: float
     state: ChunkState
     begin_s: float
     end_s: float

@@ -6,6 +6,7 @@ Owns the requests in flight and the one timer. Knows nothing of HTTP and nothing
 import asyncio
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -205,15 +206,15 @@ class Runtime:
         if chunk is not None and isinstance(event, ChunkDone):
             self._tell_steps(chunk, chunk.num_steps)
 
-    def _tell_steps(self, chunk: Chunk | None, num_steps: int) -> None:
+    def _tell_steps(self, chunk: Chunk | None, num_steps: float) -> None:
         """So many steps of a chunk are done. A picture comes with the end of a chunk that is news."""
         if chunk is None:
             return
         for request_id, first_step in zip(chunk.request_ids, chunk.first_steps, strict=True):
-            watch = self._watches.get(request_id)
-            if watch is not None and first_step + num_steps > watch.num_steps_told:
+            watch, num_steps_done = self._watches.get(request_id), math.floor(first_step + num_steps)
+            if watch is not None and num_steps_done > watch.num_steps_told:
                 ended = num_steps == chunk.num_steps
-                watch.tell(first_step + num_steps, self.executor.take_preview(request_id) if ended else None)
+                watch.tell(num_steps_done, self.executor.take_preview(request_id) if ended else None)
 
     def _warn_of_slow_devices(self) -> None:
         """Once, when a device is found to be slow."""

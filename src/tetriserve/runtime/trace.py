@@ -4,6 +4,7 @@ A track for every device and one for every request, deadlines as instants, the l
 Source: Trace Event Format (Chrome), JSON object form; times in microseconds.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -65,8 +66,8 @@ def _of_request(one: RequestRecord, track: int, begin_s: float) -> Iterator[Trac
 def _title(chunk: ChunkRecord, index: int) -> str:
     if chunk.stage is not Stage.DENOISE:
         return str(chunk.stage)
-    first = chunk.first_steps[index] + 1
-    last = first + chunk.num_steps - 1
+    begin = chunk.first_steps[index]
+    first, last = math.floor(begin) + 1, math.ceil(begin + chunk.num_steps)
     return f"step {first}" if first == last else f"steps {first}-{last}"
 
 

@@ -1,6 +1,7 @@
 """What every plan must be. A violation is a bug in a policy, never a matter of input: AssertionError."""
 
 from tetriserve.core.blocks import is_block
+from tetriserve.core.steps import is_countable, is_whole
 from tetriserve.scheduler.view import Assignment, Plan, View
 
 
@@ -29,9 +30,14 @@ def check_plan(plan: Plan, view: View) -> None:
 def _check_request(id_: str, assignment: Assignment, view: View) -> None:
     ids, request = assignment.request_ids, view.pending.find(id_)
     assert request is not None, f"{ids}: not known, or all steps committed"
-    assert 1 <= assignment.num_steps <= request.remaining_steps, (
-        f"{ids}: {assignment.num_steps} steps are not what remains"
-    )
+    num_steps, devices = assignment.num_steps, assignment.devices
+    assert 0 < num_steps <= request.remaining_steps, f"{ids}: {num_steps} steps are not what remains"
+    assert is_countable(num_steps), f"{ids}: {num_steps} steps can't be counted in eighths"
+    if request.is_within_step:
+        assert devices == request.last_devices, f"{ids}: within a step, and moved to {devices}"
+    if not is_whole(request.remaining_steps - num_steps):
+        assert len(ids) == 1, f"{ids}: a batch that ends within a step"
+        assert view.may_interrupt(id_, devices), f"{ids}: ends within a step on {devices}, where somebody else did"
 
 
 def _check_batch(assignment: Assignment, view: View) -> None:
@@ -39,6 +45,7 @@ def _check_batch(assignment: Assignment, view: View) -> None:
     requests = [request for id_ in ids if (request := view.pending.find(id_))]
     sizes = {request.size for request in requests}
     assert not any(request.alone for request in requests), f"{ids}: one of them must be alone"
+    assert not any(request.is_within_step for request in requests), f"{ids}: a batch with one that is within a step"
     assert len(sizes) == 1, f"{ids}: a batch of unequal sizes"
     assert len(ids) in view.cost.batches(degree, *sizes), (
         f"{ids}: the profile knows no batch of {len(ids)} at {sizes.pop()} on {degree} devices"

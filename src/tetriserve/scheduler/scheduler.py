@@ -5,7 +5,7 @@ somebody is pending and a device available, now or later. A Tick comes last amon
 order never matters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tetriserve.core.chunk import Chunk, Stage
@@ -27,6 +27,7 @@ from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.admission import Foresight, forecast, foresee
 from tetriserve.scheduler.checks import check_plan
 from tetriserve.scheduler.config import SchedulerConfig
+from tetriserve.scheduler.interruptions import Interruptions
 from tetriserve.scheduler.pace import Pace
 from tetriserve.scheduler.pending import PendingRequests
 from tetriserve.scheduler.timeline import INFINITY, Flight, Timeline
@@ -52,6 +53,7 @@ class Scheduler:
         self._requests: dict[str, TrackedRequest] = {}
         self._pending = PendingRequests(cost, self._timeline)
         self._pace = Pace(num_devices)
+        self._interruptions = Interruptions()
         self._undecoded: list[TrackedRequest] = []
         self._wish_s: float | None = None
         self._memory: Any = None
@@ -93,6 +95,7 @@ class Scheduler:
                 self._timeline.lose(devices)
                 for tracked in self._requests.values():
                     tracked.acquit(devices)
+                self._take_again(self._interruptions.on(devices))
                 self._plan_anew()
                 done = []
             case WorkersBack(devices):
@@ -177,13 +180,25 @@ class Scheduler:
         if tracked.in_flight:
             return
         if tracked.rolls_back:
-            tracked.roll_back()
+            self._roll_back(tracked)
             if tracked.remaining_steps:
                 self._pending.add(tracked)
             else:
                 self._undecoded.append(tracked)
         else:
             self._pending.wait(tracked)
+
+    def _roll_back(self, tracked: TrackedRequest) -> None:
+        tracked.roll_back()
+        self._interruptions.note(tracked)
+
+    def _take_again(self, request_ids: Iterable[str]) -> None:
+        """Devices are lost, and with them what they had of these requests' steps. What is in flight ends as lost."""
+        for tracked in [self._requests[request_id] for request_id in request_ids]:
+            if tracked.in_flight == 0:
+                self._pending.remove(tracked)
+                self._roll_back(tracked)
+                self._pending.add(tracked)
 
     def _plan_anew(self) -> None:
         """There are other devices than before: what the policy remembers is worth nothing."""
@@ -209,6 +224,7 @@ class Scheduler:
         del self._requests[tracked.request.request_id]
         self._undecoded = [other for other in self._undecoded if other is not tracked]
         self._timeline.forget((tracked.request.request_id,))
+        self._interruptions.forget(tracked.request.request_id)
         return Complete(tracked.outcome(finished_s))
 
     def _plan(self, now_s: float) -> tuple[Command, ...]:
@@ -251,7 +267,7 @@ class Scheduler:
         timeline, ahead_s = self._timeline, self._config.ahead_s
         free_s, is_open = timeline.free_s(now_s), timeline.open_devices()
         world = now_s, ahead_s, self._pending, free_s, is_open, self._cost, self._num_devices
-        return View(*world, self._pace.mean, self._pace.cautious)
+        return View(*world, self._pace.mean, self._pace.cautious, self._interruptions.by_device)
 
     def _commit(self, assignment: Assignment, now_s: float, chunks: list[Chunk]) -> None:
         """Add encodings, the steps, and decodings; of these, all but the steps run on the first device."""
@@ -268,6 +284,7 @@ class Scheduler:
         steps = steps._replace(limit_s=self._limit_s(profile_s, devices))
         for tracked in batch:
             tracked.commit(steps)
+            self._interruptions.note(tracked)
         self._timeline.add(steps, profile_s * self._pace.factor(devices), profile_s, now_s)
         chunks.append(steps)
         for tracked in batch:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.outcome import Outcome
 from tetriserve.core.request import Request
+from tetriserve.core.steps import ended_steps, is_whole
 from tetriserve.scheduler.view import RequestView
 
 LIMIT_FACTOR = 4
@@ -14,7 +15,7 @@ LIMIT_FACTOR = 4
 
 @dataclass(slots=True, eq=False)
 class TrackedRequest:
-    """A request and how far it is. `committed_steps` >= steps done = `len(degrees)`.
+    """A request and how far it is. `committed_steps` >= steps done, of which `len(degrees)` have ended.
 
     `encode_s` and `decode_s` are predictions. `losses` counts its chunks that were running when something broke, since
     the last one that was done; `acquittals` losses of devices in that time that it had no part in. `rolls_back` from
@@ -24,7 +25,7 @@ class TrackedRequest:
     request: Request
     encode_s: float
     decode_s: float
-    committed_steps: int = 0
+    committed_steps: float = 0
     encode_committed: bool = False
     encoded: bool = False
     rolls_back: bool = False
@@ -46,9 +47,14 @@ class TrackedRequest:
         return self.request.arrival_s, self.request.request_id
 
     @property
-    def remaining_steps(self) -> int:
+    def remaining_steps(self) -> float:
         """Steps nobody has committed to."""
         return self.request.num_inference_steps - self.committed_steps
+
+    @property
+    def is_within_step(self) -> bool:
+        """Whether it stands, or will stand when all that is committed has ended, within a step."""
+        return not is_whole(self.committed_steps)
 
     def view(self, ready_s: float | None) -> RequestView:
         """What policies see; `ready_s` is None when nothing of it is in flight."""
@@ -78,7 +84,8 @@ class TrackedRequest:
         self.losses = self.acquittals = 0
         self.encoded |= chunk.stage is Stage.ENCODE
         if chunk.stage is Stage.DENOISE and self.error is None:
-            self.degrees.extend([degree] * chunk.num_steps)
+            first = chunk.first_steps[chunk.request_ids.index(self.request.request_id)]
+            self.degrees.extend([degree] * len(ended_steps(first, chunk.num_steps)))
 
     def acquit(self, devices: Sequence[int]) -> None:
         """Devices are lost: if it neither runs on them nor was just lost on them, devices are lost without it too."""

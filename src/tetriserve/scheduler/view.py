@@ -1,8 +1,11 @@
 """What a policy sees and what it answers. A policy is a pure function of both; nothing here can be changed by it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from tetriserve.core.size import Size
+from tetriserve.core.steps import is_whole
 from tetriserve.cost.model import CostModel
 
 TOLERANCE_S = 1e-6
@@ -12,7 +15,8 @@ TOLERANCE_S = 1e-6
 class RequestView(NamedTuple):
     """A request that has steps nobody has committed to yet.
 
-    `due_s` is when its decoded image must be there. `remaining_steps` counts the steps. `ready_s` is when its committed
+    `due_s` is when its decoded image must be there. `remaining_steps` counts the steps; it is not whole if a step was
+    begun that has not ended, and then the request has to go on with it where it was. `ready_s` is when its committed
     chunks are predicted to end (its arrival, if none is in flight). `encode_s` is 0 once its encoding is committed.
     Seconds throughout. `weight` says how much it is worth where somebody must be left out. Who is `alone` may not be
     in a batch.
@@ -22,13 +26,18 @@ class RequestView(NamedTuple):
     size: Size
     arrival_s: float
     due_s: float
-    remaining_steps: int
+    remaining_steps: float
     ready_s: float
     last_devices: tuple[int, ...]
     encode_s: float
     decode_s: float
     weight: float = 1.0
     alone: bool = False
+
+    @property
+    def is_within_step(self) -> bool:
+        """Whether it can only go on where it was."""
+        return not is_whole(self.remaining_steps)
 
 
 class Pending(Protocol):
@@ -73,7 +82,8 @@ class View(NamedTuple):
     """The state of the world at `now_s`.
 
     `free_s[d]` is when device d is predicted to have ended all that is committed to it (never before now); infinity if
-    it is lost. `open[d]` is false while a chunk is already queued behind the running one. `slowness` is how
+    it is lost. `open[d]` is false while a chunk is already queued behind the running one. `interrupted[d]` is the
+    request that has begun a step on it which has not ended, or will not have. `slowness` is how
     many times the profile's times work takes on the mean device now; `cautious_slowness` how many it may well take.
     """
 
@@ -86,11 +96,16 @@ class View(NamedTuple):
     num_devices: int
     slowness: float = 1.0
     cautious_slowness: float = 1.0
+    interrupted: Mapping[int, str] = MappingProxyType({})
 
     @property
     def requests(self) -> tuple[RequestView, ...]:
         """All pending requests in order of arrival, made anew each time."""
         return self.pending.requests()
+
+    def may_interrupt(self, request_id: str, block: tuple[int, ...]) -> bool:
+        """Whether steps of a request on a block may end within a step: a device keeps what there is of one at most."""
+        return all(self.interrupted.get(device, request_id) == request_id for device in block)
 
     def has(self, block: tuple[int, ...]) -> bool:
         """Whether none of these devices is lost."""
@@ -103,11 +118,14 @@ class View(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """`num_steps` steps of a request (or of a batch of equal size) on an aligned block of devices."""
+    """`num_steps` steps of a request (or of a batch of equal size) on an aligned block of devices.
+
+    They may end within a step, see `core.steps`: not those of a batch, and not where another request has such a step.
+    """
 
     request_ids: tuple[str, ...]
     devices: tuple[int, ...]
-    num_steps: int
+    num_steps: float
 
 
 class Plan(NamedTuple):

@@ -10,6 +10,7 @@ from tetriserve.core.events import ChunkDone, ChunkEnd, ChunkFailed, ChunkLost, 
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.progress import Progress
 from tetriserve.core.request import Request
+from tetriserve.core.steps import ended_steps
 from tetriserve.cost.model import CostModel
 from tetriserve.sim.clock import Clock
 
@@ -105,6 +106,7 @@ class SimulatedExecutor:
             self._num_losses[device] += 1
             call = partial(self._restore, device, self._num_losses[device])
             self._clock.call_at(self._clock.now_s() + self._faults.recovery_s, WorkersBack.rank, call)
+        self._progress.lose([id_ for id_ in self._progress.within_step() if set(devices) & set(self._blocks[id_])])
         self._deliver(WorkersLost(devices, message))
         self._lose(devices, message)
 
@@ -121,7 +123,7 @@ class SimulatedExecutor:
             run = self._runs[chunk.chunk_id]
             suspect = run.started_s is not None and not set(devices).isdisjoint(chunk.devices)
             run.lost = run.lost or ChunkLost(chunk.chunk_id, message, suspect)
-            self._progress.lose(chunk)
+            self._progress.lose(chunk.request_ids)
         self._last_on = [None] * self.num_devices
         for run in runs:
             run.followers.clear()
@@ -145,7 +147,7 @@ class SimulatedExecutor:
         run = _Run(chunk, requests)
         if not self._progress.accept(chunk, requests) or not self._lost.isdisjoint(chunk.devices):
             run.lost = ChunkLost(chunk.chunk_id, "planned before a loss was known", suspect=False)
-            self._progress.lose(chunk)
+            self._progress.lose(chunk.request_ids)
         self._runs[chunk.chunk_id] = run
         self._follow(run)
         return run
@@ -173,10 +175,14 @@ class SimulatedExecutor:
             self._watch(run, run.started_s, duration_s / run.chunk.num_steps)
 
     def _watch(self, run: _Run, started_s: float, step_s: float) -> None:
-        for num_steps in range(1, run.chunk.num_steps):
-            self._clock.call_at(started_s + num_steps * step_s, ChunkFailed.rank, partial(self._step, run, num_steps))
+        first, total = run.chunk.first_steps[0], run.chunk.num_steps
+        for step in ended_steps(first, total):
+            num_steps = step + 1 - first
+            if num_steps < total:
+                at_s = started_s + num_steps * step_s
+                self._clock.call_at(at_s, ChunkFailed.rank, partial(self._step, run, num_steps))
 
-    def _step(self, run: _Run, num_steps: int) -> None:
+    def _step(self, run: _Run, num_steps: float) -> None:
         if not run.lost:
             self._deliver(StepDone(run.chunk.chunk_id, num_steps))
 

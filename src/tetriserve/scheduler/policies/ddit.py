@@ -16,7 +16,7 @@ from tetriserve.scheduler.policies.tetriserve.candidate import Candidate
 from tetriserve.scheduler.policies.tetriserve.capacity import fits, usable
 from tetriserve.scheduler.view import Plan, Policy, View
 
-Totals = dict[str, int]
+Totals = dict[str, float]
 """Steps of each request when it was first seen. Never changed after it was returned."""
 
 

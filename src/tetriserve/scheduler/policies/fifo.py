@@ -32,7 +32,7 @@ def rssp(cost: CostModel, num_devices: int) -> Policy:
     )
 
 
-def solo_degree(size: Size, num_steps: int, cost: CostModel, usable: tuple[int, ...]) -> int:
+def solo_degree(size: Size, num_steps: float, cost: CostModel, usable: tuple[int, ...]) -> int:
     """The degree of least GPU time that, alone, meets the default SLO of the size; the fastest if none does."""
     slo_s = default_slo_s(size, num_steps, cost)
     in_time = [degree for degree in usable if cost.solo_s(size, num_steps, degree) <= slo_s]

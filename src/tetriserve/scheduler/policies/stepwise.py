@@ -53,6 +53,6 @@ def short_chunks(
     return tuple(Assignment((id_,), blocks[id_], _num_steps(one, degrees[id_])) for id_, one in sorted(chosen.items()))
 
 
-def _num_steps(candidate: Candidate, degree: int) -> int:
+def _num_steps(candidate: Candidate, degree: int) -> float:
     fitting = int(QUANTUM_S / candidate.curve.step_s[degree] + TOLERANCE_S)
     return min(candidate.request.remaining_steps, max(1, fitting))

@@ -43,8 +43,9 @@ export function blockFacts(block) {
 export function work(block) {
   if (block.stage === "encode") return "prompt encoding";
   if (block.stage === "decode") return "picture decoding";
-  const first = block.chunks[0].first_steps[0] + 1;
-  const last = first - 1 + block.chunks.reduce((sum, chunk) => sum + chunk.num_steps, 0);
+  const begin = block.chunks[0].first_steps[0];
+  const first = Math.floor(begin) + 1;
+  const last = Math.ceil(begin + block.chunks.reduce((sum, chunk) => sum + chunk.num_steps, 0));
   return first === last ? `step ${first}` : `steps ${first} to ${last}`;
 }
 

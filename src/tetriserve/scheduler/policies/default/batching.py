@@ -40,7 +40,11 @@ def _one_more(
     single = [
         job
         for job in jobs
-        if job.members[0].size == size and not job.in_flight and len(job.members) == 1 and not job.members[0].alone
+        if job.members[0].size == size
+        and not job.in_flight
+        and not job.is_within_step
+        and len(job.members) == 1
+        and not job.members[0].alone
     ]
     for at in range(len(single) - count + 1):
         members = single[at : at + count]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tetriserve.core.blocks import aligned_blocks
 from tetriserve.scheduler.policies.default.job import Job
-from tetriserve.scheduler.view import TOLERANCE_S, View
+from tetriserve.scheduler.view import TOLERANCE_S, RequestView, View
 
 Block = tuple[int, ...]
 
@@ -30,6 +30,12 @@ class Board:
         """Blocks of the cell that consist of some devices."""
         first, last = self.devices.start // degree, self.devices.stop // degree
         return [block for block in aligned_blocks(self.view.num_devices, degree)[first:last] if among.issuperset(block)]
+
+    def blocks_for(self, one: RequestView, degree: int, among: set[int]) -> list[Block]:
+        """Blocks of a degree on which the request can go on; within a step there is only the one where it is."""
+        if not one.is_within_step:
+            return self.blocks(degree, among)
+        return [one.last_devices] if among.issuperset(one.last_devices) else []
 
     @property
     def widest(self) -> int:
@@ -62,15 +68,22 @@ class Board:
 def place(board: Board, jobs: Sequence[Job], degrees: Mapping[str, int], room: set[int]) -> dict[str, Block]:
     """A block in `room` for each job that has a degree; a smaller one if busy devices left the cell in pieces.
 
-    Larger degrees come first, then who is running: it keeps its place.
+    Larger degrees come first, then who is running: it keeps its place. Who is within a step on a larger block than it
+    would be given takes nothing from others.
     """
     placed: dict[str, Block] = {}
     served = [job for job in jobs if job.key in degrees]
-    for job in sorted(served, key=lambda job: (-degrees[job.key], not job.in_flight, not job.last_devices)):
+
+    def rank(job: Job) -> tuple[bool, int, bool, bool]:
+        degree = degrees[job.key]
+        is_wider = job.is_within_step and len(job.last_devices) > degree
+        return is_wider, -degree, not job.in_flight, not job.last_devices
+
+    for job in sorted(served, key=rank):
         blocks: list[Block] = []
         degree = degrees[job.key]
         while degree and not blocks:
-            blocks = board.blocks(degree, room) if degree in job.curve.step_s else []
+            blocks = board.blocks_for(job.members[0], degree, room) if degree in job.curve.step_s else []
             degree //= 2
         if blocks:
             placed[job.key] = block = _fittest(board, job, blocks)

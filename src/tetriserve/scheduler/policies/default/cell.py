@@ -9,6 +9,7 @@ from tetriserve.core.size import Size
 from tetriserve.scheduler.config import DefaultConfig
 from tetriserve.scheduler.policies.default.batching import Choice, with_batches
 from tetriserve.scheduler.policies.default.blocks import Block, Board, place
+from tetriserve.scheduler.policies.default.counting import permitted, steps_within
 from tetriserve.scheduler.policies.default.course import Course
 from tetriserve.scheduler.policies.default.forecast import Forecast, Releases
 from tetriserve.scheduler.policies.default.job import Job
@@ -19,12 +20,14 @@ from tetriserve.scheduler.view import TOLERANCE_S, Assignment, RequestView
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What stays the same: settings, the devices of each cell, step times of a size (of a batch), sizes of batches."""
+    """What stays the same: settings, the devices of each cell, step times of a size (of a batch), sizes of batches,
+    and the least part of a step of a size that a chunk may consist of."""
 
     config: DefaultConfig
     cells: tuple[range, ...]
     curve_of: Callable[[Size, int], StepCurve]
     counts_of: Callable[[Size], tuple[int, ...]]
+    part_of: Callable[[Size], float]
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ def plan_cell(
     served = [job for job in jobs if job.key in blocks]
     queue.remove([id_ for job in served for id_ in job.ids])
     chunk_s = rules.config.chunk_s if queue.on_time or queue.late else rules.config.calm_chunk_s
-    turns = [_turn(job, blocks[job.key], chunk_s) for job in served]
+    turns = [_turn(job, blocks[job.key], chunk_s, rules) for job in served]
     assignments, held = _start(board, served, turns)
     fills = _use_idle(board, held, queue, rules)
     turns += [fill for fill in fills if board.reserved_s.keys().isdisjoint(fill.devices)]
@@ -144,15 +147,15 @@ def _start(
     return assignments, held
 
 
-def _turn(job: Job, block: Block, chunk_s: float) -> Assignment:
+def _turn(job: Job, block: Block, chunk_s: float, rules: Rules) -> Assignment:
     """A chunk of the job on the block, however many steps are left."""
-    fitting = int(chunk_s / job.curve.step_s[len(block)] + TOLERANCE_S)
-    return Assignment(job.ids, block, max(1, fitting))
+    part = rules.part_of(job.members[0].size) if len(job.members) == 1 else 1.0
+    return Assignment(job.ids, block, steps_within(chunk_s, job.curve.step_s[len(block)], part))
 
 
-def _assign(board: Board, job: Job, block: Block, num_steps: int) -> Assignment:
+def _assign(board: Board, job: Job, block: Block, num_steps: float) -> Assignment:
     board.idle.difference_update(block)
-    return Assignment(job.ids, block, min([num_steps, *(one.remaining_steps for one in job.members)]))
+    return Assignment(job.ids, block, min([permitted(num_steps, one, block, board.view) for one in job.members]))
 
 
 def _fill(board: Board, one: RequestView, share: int, efficiency: float, rules: Rules) -> list[Assignment]:
@@ -162,14 +165,20 @@ def _fill(board: Board, one: RequestView, share: int, efficiency: float, rules: 
     would do one by one, unless steps are too long on such blocks: devices that can't be taken back for long are not
     idle, they are gone.
     """
-    curve, config, last = rules.curve_of(one.size, 1), rules.config, frozenset(one.last_devices)
-    for degree, step_s in _widths(curve, board.widest, share, efficiency, config.idle_step_s):
-        for block in sorted(board.blocks(degree, board.idle), key=lambda block: -len(last.intersection(block))):
+    curve, config, part = rules.curve_of(one.size, 1), rules.config, rules.part_of(one.size)
+    last = frozenset(one.last_devices)
+    if one.is_within_step:
+        widths = [(len(last), curve.step_s[len(last)])]
+    else:
+        widths = _widths(curve, board.widest, share, efficiency, config.idle_step_s / part)
+    for degree, step_s in widths:
+        for block in sorted(board.blocks_for(one, degree, board.idle), key=lambda block: -len(last.intersection(block))):
             room_s = board.room_s(block) + config.slip_s - one.encode_s
-            if room_s >= step_s:
-                num_steps = max(1, int(min(config.chunk_s, room_s) / step_s + TOLERANCE_S))
+            fitting = steps_within(min(config.chunk_s, room_s), step_s, part)
+            num_steps = permitted(fitting, one, block, board.view)
+            if num_steps * step_s <= room_s + TOLERANCE_S * step_s:
                 board.idle.difference_update(block)
-                return [Assignment((one.request_id,), block, min(num_steps, one.remaining_steps))]
+                return [Assignment((one.request_id,), block, num_steps)]
     return []
 
 

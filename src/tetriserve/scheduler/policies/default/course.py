@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
+from tetriserve.scheduler.policies.default.counting import permitted
 from tetriserve.scheduler.view import TOLERANCE_S, Assignment, View
 
 
@@ -40,12 +41,12 @@ class Course:
         return found
 
 
-def _num_steps(turn: Assignment, view: View) -> int:
+def _num_steps(turn: Assignment, view: View) -> float:
     """As many as all of its requests can take; 0 if one is not ready, or took its last steps elsewhere."""
-    ready_by_s, num_steps = view.now_s + view.ahead_s + TOLERANCE_S, turn.num_steps
+    ready_by_s, counts = view.now_s + view.ahead_s + TOLERANCE_S, list[float]()
     for id_ in turn.request_ids:
         one = view.pending.find(id_)
         if one is None or one.ready_s > ready_by_s or one.last_devices != turn.devices:
             return 0
-        num_steps = min(num_steps, one.remaining_steps)
-    return num_steps
+        counts.append(permitted(turn.num_steps, one, turn.devices, view))
+    return min(counts)

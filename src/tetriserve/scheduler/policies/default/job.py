@@ -28,7 +28,7 @@ class Job:
     members: tuple[RequestView, ...]
     curve: StepCurve
     ladder: tuple[tuple[int, float], ...]
-    num_steps: int
+    num_steps: float
     begin_s: float
     due_s: float
     gpu_s: float
@@ -74,6 +74,11 @@ class Job:
     def ends_s(self) -> float:
         """When its last step would end at full speed from its begin."""
         return self.begin_s + self.num_steps * self.curve.fastest_s
+
+    @property
+    def is_within_step(self) -> bool:
+        """Whether it can only go on where it was."""
+        return self.members[0].is_within_step
 
     @property
     def last_devices(self) -> tuple[int, ...]:

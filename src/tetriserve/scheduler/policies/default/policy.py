@@ -14,6 +14,7 @@ from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.config import DefaultConfig
 from tetriserve.scheduler.policies.default.blocks import Board
 from tetriserve.scheduler.policies.default.cell import Queue, Rules, plan_cell
+from tetriserve.scheduler.policies.default.counting import least_part
 from tetriserve.scheduler.policies.default.course import Course
 from tetriserve.scheduler.policies.tetriserve.allocation import StepCurve
 from tetriserve.scheduler.view import TOLERANCE_S, Assignment, Plan, Policy, RequestView, View
@@ -36,7 +37,11 @@ def default(cost: CostModel, num_devices: int, config: DefaultConfig) -> Policy:
         known = {batch for degree in cost.degrees if degree <= num_devices for batch in cost.batches(degree, size)}
         return tuple(sorted(known - {1}))
 
-    return partial(plan_default, rules=Rules(config, cells, curve_of, counts_of))
+    @cache
+    def part_of(size: Size) -> float:
+        return least_part(curve_of(size, 1).fastest_s, config.part_s)
+
+    return partial(plan_default, rules=Rules(config, cells, curve_of, counts_of, part_of))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ class Share:
     """`num_steps` steps at one degree."""
 
     degree: int
-    num_steps: int
+    num_steps: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class StepCurve:
         points = sorted((seconds, degree * seconds) for degree, seconds in step_s.items())
         return cls(step_s, min(step_s.values()), lower_hull(points), tuple(sorted(step_s.items())))
 
-    def least_gpu_s(self, num_steps: int, budget_s: float) -> float:
+    def least_gpu_s(self, num_steps: float, budget_s: float) -> float:
         """Least GPU time of steps within a budget if steps could be split; too small a budget is ignored."""
         if num_steps == 0:
             return 0.0
@@ -54,12 +54,12 @@ class StepCurve:
         raise AssertionError("the hull covers every step time up to its slowest")
 
 
-def allocate(step_s: dict[int, float], num_steps: int, budget_s: float) -> tuple[Share, ...] | None:
+def allocate(step_s: dict[int, float], num_steps: float, budget_s: float) -> tuple[Share, ...] | None:
     """At most two degrees whose steps end within the budget, for the least GPU time; None if that is impossible.
 
     Ties go to the plan that ends first, then to the smaller degrees.
     """
-    best: tuple[float, float, tuple[tuple[int, int], ...]] | None = None
+    best: tuple[float, float, tuple[tuple[int, float], ...]] | None = None
     for slow, slow_s in step_s.items():
         for fast, fast_s in step_s.items():
             num_fast = _num_fast_steps(num_steps, budget_s, slow_s, fast_s) if slow != fast else 0
@@ -72,7 +72,7 @@ def allocate(step_s: dict[int, float], num_steps: int, budget_s: float) -> tuple
     return best and tuple(Share(degree, count) for degree, count in best[2] if count > 0)
 
 
-def _num_fast_steps(num_steps: int, budget_s: float, slow_s: float, fast_s: float) -> int | None:
+def _num_fast_steps(num_steps: float, budget_s: float, slow_s: float, fast_s: float) -> int | None:
     """How many of the steps must be fast ones; None if no mixture of both keeps the budget or needs both."""
     if fast_s >= slow_s:
         return None

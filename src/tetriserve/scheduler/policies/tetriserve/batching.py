@@ -21,7 +21,7 @@ class Batch:
     members: tuple[Candidate, ...]
     degree: int
     step_s: float
-    num_steps: int
+    num_steps: float
     begin_s: float
 
     @property

@@ -51,7 +51,7 @@ class Candidate(NamedTuple):
         """Whether a step ends by then at any degree of the machine."""
         return self.begin_s + self.curve.fastest_s <= end_s + TOLERANCE_S
 
-    def steps_within(self, degree: int, end_s: float) -> int:
+    def steps_within(self, degree: int, end_s: float) -> float:
         """Steps at `degree` that end by then."""
         fitting = int((end_s - self.begin_s + TOLERANCE_S) / self.curve.step_s[degree])
         return min(self.request.remaining_steps, max(0, fitting))

@@ -25,7 +25,7 @@ class Option:
     """One way to spend the round. Degree 0 is the option `none`. The greater value wins."""
 
     degree: int
-    num_steps: int
+    num_steps: float
     value: float
 
 
@@ -41,7 +41,7 @@ def options(candidate: Candidate, round_: Round, largest_block: int) -> tuple[Op
     return tuple(found.values())
 
 
-def _option(candidate: Candidate, round_: Round, degree: int, num_steps: int) -> Option:
+def _option(candidate: Candidate, round_: Round, degree: int, num_steps: float) -> Option:
     """Survival first, by weight, then the least GPU time that the request will have cost, then progress.
 
     Source: TetriServe §4.2.2 (LB, sv); differs: what ends within the round counts from its own end.

@@ -1,0 +1,24 @@
+"""Counting denoising steps. A step may be interrupted between blocks of the transformer, so counts may be fractions.
+
+All are multiples of `GRAIN`, of which floating-point sums are exact.
+"""
+
+import math
+
+GRAIN = 1 / 8
+"""The least part of a step: an eighth of the transformer's blocks."""
+
+
+def is_whole(num_steps: float) -> bool:
+    """Whether no step is begun and not ended."""
+    return num_steps % 1 == 0
+
+
+def is_countable(num_steps: float) -> bool:
+    """Whether a step can be interrupted there."""
+    return num_steps % GRAIN == 0
+
+
+def ended_steps(first: float, num_steps: float) -> range:
+    """The steps that end while so many are taken."""
+    return range(math.floor(first), math.floor(first + num_steps))
