@@ -2,7 +2,7 @@
 
 from tetriserve.core.blocks import is_block
 from tetriserve.core.steps import is_countable, is_whole
-from tetriserve.scheduler.view import Assignment, Plan, View
+from tetriserve.scheduler.view import MAX_INTERRUPTED, Assignment, Plan, View
 
 
 def check_plan(plan: Plan, view: View) -> None:
@@ -37,7 +37,9 @@ def _check_request(id_: str, assignment: Assignment, view: View) -> None:
         assert devices == request.last_devices, f"{ids}: within a step, and moved to {devices}"
     if not is_whole(request.remaining_steps - num_steps):
         assert len(ids) == 1, f"{ids}: a batch that ends within a step"
-        assert view.may_interrupt(id_, devices), f"{ids}: ends within a step on {devices}, where somebody else did"
+        assert view.may_interrupt(id_, devices), (
+            f"{ids}: ends within a step on {devices}, where {MAX_INTERRUPTED} others do"
+        )
 
 
 def _check_batch(assignment: Assignment, view: View) -> None:

@@ -1,32 +1,33 @@
 """Steps that were begun and have not ended: each has to go on where it is, and takes memory there."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from tetriserve.scheduler.tracker import TrackedRequest
 
 
 class Interruptions:
-    """Who has such a step, by device: one request at most on each."""
+    """Who has such a step, by device."""
 
     def __init__(self) -> None:
-        self._by_device: dict[int, str] = {}
+        self._by_request: dict[str, tuple[int, ...]] = {}
 
     @property
-    def by_device(self) -> Mapping[int, str]:
-        """As of now."""
-        return dict(self._by_device)
+    def by_device(self) -> Mapping[int, tuple[str, ...]]:
+        """As of now, on the devices that have any."""
+        devices = {device for block in self._by_request.values() for device in block}
+        return {device: self.on((device,)) for device in devices}
 
     def note(self, tracked: TrackedRequest) -> None:
         """Steps of a request were committed, or are to be taken again."""
-        self.forget(tracked.request.request_id)
         if tracked.is_within_step:
-            self._by_device.update(dict.fromkeys(tracked.devices, tracked.request.request_id))
+            self._by_request[tracked.request.request_id] = tracked.devices
+        else:
+            self.forget(tracked.request.request_id)
 
     def forget(self, request_id: str) -> None:
         """A request has no such step."""
-        if request_id in self._by_device.values():
-            self._by_device = {device: id_ for device, id_ in self._by_device.items() if id_ != request_id}
+        self._by_request.pop(request_id, None)
 
-    def on(self, devices: Iterable[int]) -> set[str]:
-        """The requests that have one on these devices."""
-        return {self._by_device[device] for device in devices if device in self._by_device}
+    def on(self, devices: Collection[int]) -> tuple[str, ...]:
+        """The requests that have one on these devices, in the order in which they began it."""
+        return tuple(id_ for id_, block in self._by_request.items() if not set(block).isdisjoint(devices))

@@ -11,6 +11,9 @@ from tetriserve.cost.model import CostModel
 TOLERANCE_S = 1e-6
 """Times closer than this are the same instant: sums of floating-point seconds may differ in the last digits."""
 
+MAX_INTERRUPTED = 3
+"""Steps that were begun and have not ended may stand still on a device: each takes memory there."""
+
 
 class RequestView(NamedTuple):
     """A request that has steps nobody has committed to yet.
@@ -82,8 +85,8 @@ class View(NamedTuple):
     """The state of the world at `now_s`.
 
     `free_s[d]` is when device d is predicted to have ended all that is committed to it (never before now); infinity if
-    it is lost. `open[d]` is false while a chunk is already queued behind the running one. `interrupted[d]` is the
-    request that has begun a step on it which has not ended, or will not have. `slowness` is how
+    it is lost. `open[d]` is false while a chunk is already queued behind the running one. `interrupted[d]` are
+    the requests that have begun a step on it which has not ended, or will not have. `slowness` is how
     many times the profile's times work takes on the mean device now; `cautious_slowness` how many it may well take.
     """
 
@@ -96,7 +99,7 @@ class View(NamedTuple):
     num_devices: int
     slowness: float = 1.0
     cautious_slowness: float = 1.0
-    interrupted: Mapping[int, str] = MappingProxyType({})
+    interrupted: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 
     @property
     def requests(self) -> tuple[RequestView, ...]:
@@ -104,8 +107,10 @@ class View(NamedTuple):
         return self.pending.requests()
 
     def may_interrupt(self, request_id: str, block: tuple[int, ...]) -> bool:
-        """Whether steps of a request on a block may end within a step: a device keeps what there is of one at most."""
-        return all(self.interrupted.get(device, request_id) == request_id for device in block)
+        """Whether steps of a request on a block may end within a step: there is room for few such on a device."""
+        return not self.interrupted or all(
+            sum(id_ != request_id for id_ in self.interrupted.get(device, ())) < MAX_INTERRUPTED for device in block
+        )
 
     def has(self, block: tuple[int, ...]) -> bool:
         """Whether none of these devices is lost."""
@@ -120,7 +125,7 @@ class View(NamedTuple):
 class Assignment(NamedTuple):
     """`num_steps` steps of a request (or of a batch of equal size) on an aligned block of devices.
 
-    They may end within a step, see `core.steps`: not those of a batch, and not where another request has such a step.
+    They may end within a step, see `core.steps`: not those of a batch, and not where `MAX_INTERRUPTED` others do.
     """
 
     request_ids: tuple[str, ...]

@@ -31,6 +31,10 @@ class Board:
         first, last = self.devices.start // degree, self.devices.stop // degree
         return [block for block in aligned_blocks(self.view.num_devices, degree)[first:last] if among.issuperset(block)]
 
+    def interrupted(self) -> list[str]:
+        """Requests that are within a step on idle devices."""
+        return [id_ for device in sorted(self.idle) for id_ in self.view.interrupted.get(device, ())]
+
     def blocks_for(self, one: RequestView, degree: int, among: set[int]) -> list[Block]:
         """Blocks of a degree on which the request can go on; within a step there is only the one where it is."""
         if not one.is_within_step:

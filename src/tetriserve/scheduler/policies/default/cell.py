@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 from tetriserve.core.size import Size
 from tetriserve.scheduler.config import DefaultConfig
@@ -45,9 +45,11 @@ class Queue:
         """The first of those that can be on time."""
         return list(islice(self.on_time.values(), count))
 
-    def first_late(self, count: int) -> list[RequestView]:
-        """The first of the others."""
-        return list(islice(self.late.values(), count))
+    def first_late(self, count: int, ahead: Iterable[str]) -> list[RequestView]:
+        """The first of the others; those of `ahead` that are among them come before all."""
+        ahead = dict.fromkeys(id_ for id_ in ahead if id_ in self.late)
+        rest = (one for id_, one in self.late.items() if id_ not in ahead)
+        return list(islice(chain((self.late[id_] for id_ in ahead), rest), count))
 
     def remove(self, ids: Iterable[str]) -> None:
         """Nobody else may plan with these."""
@@ -78,11 +80,11 @@ def plan_cell(
 
 
 def _use_idle(board: Board, held: list[RequestView], queue: Queue, rules: Rules) -> list[Assignment]:
-    """Who waits for a block goes first, then those on time, then the late."""
+    """Who waits for a block goes first, then those on time, then the late: of these, who is within a step."""
     if not board.idle:
         return []
     count = rules.config.num_ahead
-    late = queue.first_late(count)
+    late = queue.first_late(count, board.interrupted())
     others = [*held, *queue.first(count), *late]
     assignments: list[Assignment] = []
     for index, one in enumerate(others):
@@ -172,7 +174,9 @@ def _fill(board: Board, one: RequestView, share: int, efficiency: float, rules: 
     else:
         widths = _widths(curve, board.widest, share, efficiency, config.idle_step_s / part)
     for degree, step_s in widths:
-        for block in sorted(board.blocks_for(one, degree, board.idle), key=lambda block: -len(last.intersection(block))):
+        for block in sorted(
+            board.blocks_for(one, degree, board.idle), key=lambda block: -len(last.intersection(block))
+        ):
             room_s = board.room_s(block) + config.slip_s - one.encode_s
             fitting = steps_within(min(config.chunk_s, room_s), step_s, part)
             num_steps = permitted(fitting, one, block, board.view)

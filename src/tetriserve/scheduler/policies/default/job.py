@@ -20,7 +20,8 @@ class Job:
     Never changed, but not frozen: a decision makes some, and frozen ones take five times as long to make.
 
     `begin_s` is when its first step can start and `due_s` when the last must have ended; `curve` has the times of a
-    step by degree and `ladder` the same in ascending order; `gpu_s` is the least GPU time that meets the deadline;
+    step by degree and `ladder`, in ascending order, those it can go on with: within a step, none of a smaller degree
+    than where it is; `gpu_s` is the least GPU time that meets the deadline;
     `weight` sums those of its requests.
     """
 
@@ -63,7 +64,10 @@ class Job:
             due_s -= begin_s
             begin_s = 0.0
         in_flight = ready_s > ready_by_s + TOLERANCE_S
-        return cls(first.request_id, members, curve, curve.ladder, num_steps, begin_s, due_s, gpu_s, weight, in_flight)
+        ladder = curve.ladder
+        if first.is_within_step:
+            ladder = tuple([rung for rung in ladder if rung[0] >= len(first.last_devices)])
+        return cls(first.request_id, members, curve, ladder, num_steps, begin_s, due_s, gpu_s, weight, in_flight)
 
     @property
     def ids(self) -> tuple[str, ...]:
