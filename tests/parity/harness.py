@@ -40,10 +40,10 @@ class Engine:
     def encode(self, request: Request, device: int = 0) -> Work:
         return Chunk(next(self._chunk_ids), Stage.ENCODE, (request.request_id,), (device,)), (request,)
 
-    def denoise(self, request: Request, block: Block, first: int, num: int = 1) -> Work:
+    def denoise(self, request: Request, block: Block, first: float, num: float = 1) -> Work:
         return self.denoise_batch([request], block, first, num)
 
-    def denoise_batch(self, requests: Sequence[Request], block: Block, first: int, num: int = 1) -> Work:
+    def denoise_batch(self, requests: Sequence[Request], block: Block, first: float, num: float = 1) -> Work:
         ids = tuple(request.request_id for request in requests)
         firsts = (first,) * len(ids)
         return Chunk(next(self._chunk_ids), Stage.DENOISE, ids, block, firsts, num), tuple(requests)

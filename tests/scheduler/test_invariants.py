@@ -25,8 +25,10 @@ from tetriserve.core.commands import Submit
 from tetriserve.core.events import Cancelled, ChunkDone, ChunkFailed, WorkersBack, WorkersLost
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.request import Request
+from tetriserve.core.steps import ended_steps, is_whole
 from tetriserve.scheduler.config import DefaultConfig, SchedulerConfig, TetriServeConfig
 from tetriserve.scheduler.policies import POLICIES
+from tetriserve.scheduler.view import MAX_INTERRUPTED
 from tetriserve.sim.clock import VirtualClock
 from tetriserve.sim.executor import Faults
 from tetriserve.sim.simulate import Simulation, SimulationResult
@@ -44,6 +46,10 @@ CASES = st.sampled_from(
         DEFAULT,
         ("default", SchedulerConfig(ahead_s=0.1)),
         ("default", SchedulerConfig(default=DefaultConfig(chunk_s=0.0, window_s=0.0, num_ahead=1, idle_step_s=0.0))),
+        ("default", SchedulerConfig(default=DefaultConfig(part_s=float("inf")))),
+        ("default", SchedulerConfig(default=DefaultConfig(part_s=0.03))),
+        ("default", SchedulerConfig(default=DefaultConfig(part_s=0.001, chunk_s=0.01))),
+        ("default", SchedulerConfig(ahead_s=0.1, default=DefaultConfig(part_s=0.001, chunk_s=0.0, calm_chunk_s=0.0))),
         TETRISERVE,
         TETRISERVE,
         TETRISERVE,
@@ -88,11 +94,10 @@ def assert_nothing_booked_while_lost(scheduler: LoggingScheduler) -> None:
 
 
 def steps_of(chunk: Chunk, request_id: str) -> range:
-    """The steps of a request that a chunk takes."""
+    """The steps of a request that end with a chunk or in it."""
     if chunk.stage is not Stage.DENOISE:
         return range(0)
-    first = chunk.first_steps[chunk.request_ids.index(request_id)]
-    return range(first, first + chunk.num_steps)
+    return ended_steps(chunk.first_steps[chunk.request_ids.index(request_id)], chunk.num_steps)
 
 
 def cancel_at(simulation: Simulation, cancels: dict[int, float]) -> None:
@@ -130,6 +135,7 @@ def assert_sound(result: SimulationResult, requests: list[Request], num_devices:
     for line in (*by_device.values(), *by_request.values()):
         for former, latter in pairwise(line):
             assert latter.started_s >= former.finished_s - EPSILON_S
+    assert_few_interrupted([done.chunk for done in sorted(result.chunks, key=lambda d: d.chunk.chunk_id)], num_devices)
     for request in requests:
         assert_stages(request, [done.chunk for done in by_request[request.request_id]])
         assert by_request[request.request_id][0].started_s >= request.arrival_s
@@ -141,12 +147,27 @@ def assert_stages(request: Request, chunks: list[Chunk]) -> None:
     assert decode.stage is Stage.DECODE
     assert encode.devices == steps[0].devices[:1]
     assert decode.devices == steps[-1].devices[:1]
-    at = 0
+    at, devices = 0, steps[0].devices
     for chunk in steps:
         assert chunk.stage is Stage.DENOISE
         assert chunk.first_steps[chunk.request_ids.index(request.request_id)] == at
-        at += chunk.num_steps
+        assert is_whole(at) or chunk.devices == devices, "moved within a step"
+        at, devices = at + chunk.num_steps, chunk.devices
+        assert is_whole(at) or len(chunk.request_ids) == 1, "a batch within a step"
     assert at == request.num_inference_steps
+
+
+def assert_few_interrupted(chunks: list[Chunk], num_devices: int) -> None:
+    """A device never keeps parts of more steps than there is room for."""
+    within: dict[str, tuple[int, ...]] = {}
+    for chunk in chunks:
+        if chunk.stage is Stage.DENOISE:
+            for request_id, first in zip(chunk.request_ids, chunk.first_steps, strict=True):
+                within.pop(request_id, None)
+                if not is_whole(first + chunk.num_steps):
+                    within[request_id] = chunk.devices
+            for device in range(num_devices):
+                assert sum(device in devices for devices in within.values()) <= MAX_INTERRUPTED
 
 
 @given(requests_strategy(), CASES, MACHINES, STAGES, NOISE)

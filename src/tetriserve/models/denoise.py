@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tetriserve.core.size import Size
+from tetriserve.core.steps import is_whole
 from tetriserve.models.adapter import ModelAdapter, RequestState
 from tetriserve.models.graphs import StepGraphs
 from tetriserve.models.program import Flow, Prepared, Shape, StepInputs, StepProgram
@@ -57,6 +58,9 @@ class Denoiser:
         program, graph = self._program(cell), self.graphs.find(cell)
         prepared = [self._prepare(state, cell.shape.passes) for state in states]
         inputs = self._inputs(program, states, prepared)
+        if is_whole(first_steps[0]):  # what there is within a step comes from a try that was lost
+            for state in states:
+                self._interrupted.pop(state.request.request_id, None)
         taken, ended = 0.0, False
         while taken < num_steps:
             steps = [math.floor(first + taken) for first in first_steps]

@@ -47,8 +47,8 @@ class DefaultConfig:
     has shorter ones; `late_efficiency`: nor, if it is late, does it take a degree at which devices do less than this
     share of the steps they would do one by one. `slip_s`: by so much may steps of who only gets idle devices be late
     for those who wait for them. `batching`: requests of one size share chunks where that saves GPU time while
-    somebody waits. `part_s`: steps that take longer at their fastest are cut between blocks of the transformer into
-    halves, quarters or eighths, after which others may go first.
+    somebody waits. `part_s`: a step that keeps every device busy for longer than that, divided by their number, is cut
+    between blocks of the transformer into halves, quarters or eighths, after which others may go first.
     """
 
     chunk_s: float = setting(0.12, "a chunk takes as many steps as fit into it, at least one", metavar="S")
@@ -64,12 +64,12 @@ class DefaultConfig:
     slip_s: float = setting(0.01, "by so much may such steps be late for who waits for the devices", metavar="S")
     batching: bool = setting(True, "let requests of one size share chunks where that saves GPU time")
     part_s: float = setting(
-        float("inf"), "steps that take longer are interrupted between blocks of the transformer", metavar="S"
+        0.1, "long steps are cut into parts, so that some device is free so often (inf: into none)", metavar="S"
     )
 
     def __post_init__(self) -> None:
         if not self.part_s > 0:
-            raise ConfigurationError(f"part_s is {self.part_s}, must be a positive number of seconds (inf: no parts)")
+            raise ConfigurationError(f"part_s is {self.part_s}, must be above 0 seconds (inf: no parts)")
         for name in ("chunk_s", "calm_chunk_s", "window_s", "idle_step_s", "slip_s"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigurationError(f"{name} is {getattr(self, name)}, must be at least 0 seconds")

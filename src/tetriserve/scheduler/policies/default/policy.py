@@ -39,7 +39,7 @@ def default(cost: CostModel, num_devices: int, config: DefaultConfig) -> Policy:
 
     @cache
     def part_of(size: Size) -> float:
-        return least_part(curve_of(size, 1).fastest_s, config.part_s)
+        return least_part(curve_of(size, 1).step_s[1] / len(cells[0]), config.part_s)
 
     return partial(plan_default, rules=Rules(config, cells, curve_of, counts_of, part_of))
 
