@@ -42,7 +42,7 @@ def main() -> None:
     for mix, load, scale in product(args.mixes, args.loads, args.scales):
         cell, row = Cell("random:flux1-dev", "default", mix, load, scale), {}
         for part_s in args.part_s:
-            served = as_served(study.sizes)
+            _, served = as_served("default", study.sizes)
             default = replace(served.scheduler.default, part_s=part_s)
             config = replace(served, scheduler=replace(served.scheduler, default=default))
             shares, latencies_s = [], []

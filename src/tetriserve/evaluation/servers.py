@@ -11,7 +11,7 @@ from tetriserve.core.errors import EngineError
 from tetriserve.cost.profile import Profile
 from tetriserve.evaluation.program import Running, running
 from tetriserve.evaluation.results import Results
-from tetriserve.evaluation.study import EMBEDDED, Study, peer_of
+from tetriserve.evaluation.study import EMBEDDED, Study, peer_of, variant_of
 from tetriserve.runtime.config import EMBEDDED_MODEL_DIR
 
 MEASURE_S = 120.0
@@ -68,7 +68,8 @@ def _peer_options(study: Study, wanted: Wanted) -> list[str]:
 
 def _serve_options(study: Study, wanted: Wanted, results: Results) -> list[str]:
     sizes = ",".join(str(size) for size in study.sizes)
-    options = ["serve", "--policy", wanted.contender, "--devices", study.devices, "--sizes", sizes]
+    variant = variant_of(wanted.contender)
+    options = ["serve", "--policy", variant.policy, *variant.options, "--devices", study.devices, "--sizes", sizes]
     options += ["--dtype", wanted.dtype, "--job-store", "memory"]
     if wanted.model != EMBEDDED:
         options += ["--model", wanted.model]

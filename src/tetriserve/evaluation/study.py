@@ -5,6 +5,7 @@ from itertools import product
 
 from tetriserve.core.size import Size
 from tetriserve.evaluation.deadlines import Rule
+from tetriserve.scheduler.config import DefaultConfig, SchedulerConfig
 
 PAPER_SIZES = (Size(256, 256), Size(512, 512), Size(1024, 1024), Size(2048, 2048))
 EMBEDDED = "embedded"
@@ -15,7 +16,7 @@ EMBEDDED = "embedded"
 class Run:
     """Every contender under every mix and load. A load is a share of capacity (`60%`) or a rate (`12/min`).
 
-    Contenders are policies of this server, or peers named `ENGINE-spDEGREE`.
+    Contenders are policies of this server, one of `VARIANTS`, or peers named `ENGINE-spDEGREE`.
     """
 
     model: str
@@ -85,6 +86,27 @@ def peer_of(contender: str) -> tuple[str, int] | None:
     return (engine, int(degree)) if separator and engine != "fixed" and degree.isdecimal() else None
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A policy with other settings than it has by itself: as options of `tetriserve serve`, and for a simulation."""
+
+    policy: str
+    options: tuple[str, ...]
+    scheduler: SchedulerConfig
+
+
+VARIANTS = {
+    "default-whole-steps": Variant(
+        "default", ("--default-part-s", "inf"), SchedulerConfig(default=DefaultConfig(part_s=float("inf")))
+    ),
+}
+
+
+def variant_of(contender: str) -> Variant:
+    """What a contender of ours is."""
+    return VARIANTS.get(contender) or Variant(contender, (), SchedulerConfig())
+
+
 def looks_at_deadlines(contender: str) -> bool:
     """Whether other deadlines would make another schedule."""
     return contender != "rssp" and not contender.startswith("fixed-") and peer_of(contender) is None
@@ -106,6 +128,18 @@ XDIT = ("xdit-sp1", "xdit-sp2", "xdit-compiled-sp1", "xdit-compiled-sp2")
 SMALL = (Size(128, 128), Size(256, 256))
 
 STUDIES = (
+    Study(
+        name="one-gpu",
+        devices="cuda:1",
+        sizes=PAPER_SIZES,
+        num_steps=10,
+        deadlines="like the paper's",
+        scales=(1.0, 1.5),
+        runs=(
+            Run("random:flux1-dev", ("default", "default-whole-steps", "tetriserve", "fixed-sp1"), ("90%",)),
+            Run("random:flux1-dev", ("xdit-sp1", "xdit-compiled-sp1"), ("90%",)),
+        ),
+    ),
     Study(
         name="two-gpus",
         devices="cuda:2",

@@ -69,9 +69,9 @@ def _noisy(grid: Grid, name: str, column: Column, scale: float) -> tuple[float, 
     document = grid.document(name, column, scale)
     assert document is not None and grid.cost is not None
     requests = [one.request for one in outcomes(document, grid.study, scale, "simulated")]
-    num_devices, config = document["load"]["num_devices"], as_served(grid.study.sizes, NOISE_CV)
+    num_devices, (policy, config) = document["load"]["num_devices"], as_served(name, grid.study.sizes, NOISE_CV)
     shares = [
-        slo_attainment(simulate(grid.cost, requests, name, num_devices, seed, config).outcomes)
+        slo_attainment(simulate(grid.cost, requests, policy, num_devices, seed, config).outcomes)
         for seed in range(NOISE_SEEDS)
     ]
     return min(shares), max(shares)
