@@ -1,6 +1,6 @@
 """Does anything that was accepted get lost when everything goes wrong at once?
 
-The real server with the embedded model on two CPU workers, under load by clients that wait, read streams and own jobs.
+The real server with the embedded model in 32 bits, under load by clients that wait, read streams and own jobs.
 Faults come about one a second, as a plan says that is drawn from the seed. Every image is compared with the one that
 the same request gave before. Exit status 1 if an invariant is broken; the last line of stdout is JSON.
 """
@@ -25,7 +25,7 @@ from chaos.ending import finish, watch
 from chaos.history import History
 from chaos.images import undisturbed
 from chaos.injectors import Injector
-from chaos.plan import Fault, draw_plan, write_plan
+from chaos.plan import POLICIES, WEIGHTS, Fault, draw_plan, write_plan
 from chaos.report import as_line, report_of, show
 from chaos.server import ChaosServer
 
@@ -38,7 +38,7 @@ async def run(plan: Sequence[Fault], args: argparse.Namespace, work_dir: Path, c
     """All of it; the report."""
     started_s, history = time.monotonic(), History()
     with small_disk(work_dir / "state") as has_small_disk:
-        server = ChaosServer(work_dir, work_dir / "state", history)
+        server = ChaosServer(work_dir, work_dir / "state", history, args.devices)
         try:
             resources = await _run(plan, args, server, has_small_disk, console)
             checks = checks_of(history, resources)
@@ -53,7 +53,7 @@ async def _run(
 ) -> Final:
     history, resources = server.history, Resources()
     console.print("Starting a server, and making the images that there should be ...")
-    await server.start("default")
+    await server.start(args.policy)
     client = Client(server, history, await undisturbed(server.url))
     watching = asyncio.create_task(watch(server, resources))
     clients = [
@@ -111,12 +111,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the plan and the load (default: 1)")
     parser.add_argument("--faults", type=int, default=100, metavar="N", help="how many (default: 100)")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no fault after so many minutes")
+    parser.add_argument("--devices", default="cpu:2", help="as in `tetriserve serve` (default: cpu:2)")
+    parser.add_argument("--policy", choices=POLICIES, default="default", help="of the first server (default: default)")
+    parser.add_argument("--only", default=",".join(WEIGHTS), metavar="KIND,...", help="faults of these kinds alone")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where plan, report and the server's log go")
     args = parser.parse_args()
     console = Console(stderr=True)
     out = args.out or Path(tempfile.mkdtemp(prefix="chaos-"))
     out.mkdir(parents=True, exist_ok=True)
-    plan = draw_plan(args.seed, args.faults)
+    kinds = args.only.split(",")
+    if unknown := set(kinds) - set(WEIGHTS):
+        parser.error(f"--only: {', '.join(sorted(unknown))}; there are {', '.join(WEIGHTS)}")
+    plan = draw_plan(args.seed, args.faults, kinds)
     write_plan(out / "plan.json", args.seed, plan)
     console.print(f"Seed {args.seed}, {args.faults} faults; plan, report and log in {out}", highlight=False)
     with tempfile.TemporaryDirectory(dir=out, prefix="work-", ignore_cleanup_errors=True) as name:

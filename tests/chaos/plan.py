@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -59,10 +59,11 @@ class Fault:
     waits: bool = False
 
 
-def draw_plan(seed: int, num_faults: int) -> tuple[Fault, ...]:
-    """The first faults of a seed are the same, however many are drawn."""
+def draw_plan(seed: int, num_faults: int, kinds: Collection[str] = tuple(WEIGHTS)) -> tuple[Fault, ...]:
+    """Faults of these kinds. The first of a seed are the same, however many are drawn."""
     draw = random.Random(seed)
-    return tuple(_draw(number, draw) for number in range(num_faults))
+    weights = {kind: weight for kind, weight in WEIGHTS.items() if kind in kinds}
+    return tuple(_draw(number, draw, weights) for number in range(num_faults))
 
 
 def write_plan(path: Path, seed: int, plan: Sequence[Fault]) -> None:
@@ -70,9 +71,9 @@ def write_plan(path: Path, seed: int, plan: Sequence[Fault]) -> None:
     path.write_text(json.dumps({"seed": seed, "faults": [asdict(fault) for fault in plan]}, indent=1) + "\n")
 
 
-def _draw(number: int, draw: random.Random) -> Fault:
+def _draw(number: int, draw: random.Random, weights: Mapping[Kind, float]) -> Fault:
     gap_s = LEAST_GAP_S + draw.expovariate(1 / (MEAN_GAP_S - LEAST_GAP_S))
-    (kind,) = draw.choices(list(WEIGHTS), list(WEIGHTS.values()))
+    (kind,) = draw.choices(list(weights), list(weights.values()))
     pick, amount = draw.random(), draw.uniform(*AMOUNTS.get(kind, (0.0, 0.0)))
     policy, waits = draw.choice(POLICIES), draw.random() < WAITING
     policy = policy if kind == "kill_server" else ""

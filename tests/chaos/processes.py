@@ -37,11 +37,23 @@ def living_of_session(session: int) -> list[int]:
 
 
 def workers_of(server: int) -> list[int]:
-    """The server's workers, in order of their start: they are its grandchildren, through the fork server."""
-    stats = [stat for stat in all_stats() if stat.session == server]
-    children = {stat.pid for stat in stats if stat.parent == server}
-    workers = [stat for stat in stats if stat.parent in children and stat.state not in "ZX"]
+    """The server's workers, in order of their start.
+
+    Those of GPUs are spawned by it; those of CPUs are its grandchildren, through the fork server.
+    """
+    stats = [stat for stat in all_stats() if stat.session == server and stat.state not in "ZX"]
+    children = [stat for stat in stats if stat.parent == server]
+    spawned = [stat for stat in children if b"spawn_main" in _command_of(stat.pid)]
+    parents = {stat.pid for stat in children}
+    workers = spawned or [stat for stat in stats if stat.parent in parents]
     return [stat.pid for stat in sorted(workers, key=lambda stat: (stat.started, stat.pid))]
+
+
+def _command_of(pid: int) -> bytes:
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def num_files(pid: int) -> int:

@@ -25,7 +25,7 @@ ORPHAN_LIMIT_S = 60.0
 """A fork server that is killed while it imports torch notices that only afterwards, on a busy machine after long."""
 POLL_S = 0.05
 OPTIONS = {
-    "devices": "cpu:2",
+    "dtype": "float32",
     "sizes": "128x128",
     "hang-floor-s": "2",
     "grace-s": "30",
@@ -41,6 +41,7 @@ class ChaosServer:
     work_dir: Path
     state_dir: Path
     history: History
+    devices: str
     up: asyncio.Event = field(default_factory=asyncio.Event)
     orphans: list[str] = field(default_factory=list)
     num_lives: int = 0
@@ -114,7 +115,9 @@ class ChaosServer:
             self._process.wait()
 
     def _launch(self, policy: str) -> None:
-        options = [f"--{name}={value}" for name, value in (OPTIONS | {"policy": policy}).items()]
+        options = [
+            f"--{name}={value}" for name, value in (OPTIONS | {"devices": self.devices, "policy": policy}).items()
+        ]
         command = [sys.executable, "-m", "chaos.program", "serve", f"--port={self.port}", *options]
         environment = os.environ | {
             CLOCK_FILE: str(self.clock_file),
