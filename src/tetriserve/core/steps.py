@@ -19,6 +19,11 @@ def is_countable(num_steps: float) -> bool:
     return num_steps % GRAIN == 0
 
 
+def taken_steps(first: float, num_steps: float) -> range:
+    """The steps of which at least a part is taken."""
+    return range(math.floor(first), math.ceil(first + num_steps))
+
+
 def ended_steps(first: float, num_steps: float) -> range:
     """The steps that end while so many are taken."""
     return range(math.floor(first), math.floor(first + num_steps))

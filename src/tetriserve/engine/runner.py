@@ -10,7 +10,7 @@ from torch import Tensor
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.partial import is_partial_due
 from tetriserve.core.request import Request
-from tetriserve.core.steps import ended_steps
+from tetriserve.core.steps import ended_steps, taken_steps
 from tetriserve.engine.completion import (
     Kept,
     Launched,
@@ -180,7 +180,8 @@ class Runner:
         if len(command.request_ids) > 1:
             self._free_memory()
             return Blame(shared_fault(error, len(command.request_ids)), apart=True)
-        doing = f"{command.num_steps:g} steps from {command.first_steps[0]:g} on"
+        taken = taken_steps(command.first_steps[0], command.num_steps)
+        doing = f"steps {taken.start} to {taken.stop - 1}"
         return Blame(failures=(self._fail(self._held.requests[command.request_ids[0]], error, doing),))
 
     def _previews(

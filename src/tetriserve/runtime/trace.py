@@ -4,11 +4,11 @@ A track for every device and one for every request, deadlines as instants, the l
 Source: Trace Event Format (Chrome), JSON object form; times in microseconds.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tetriserve.core.chunk import Stage
+from tetriserve.core.steps import taken_steps
 from tetriserve.runtime.records import ChunkRecord, Records, RequestRecord, RequestState
 
 DEVICES, REQUESTS = 1, 2
@@ -66,9 +66,8 @@ def _of_request(one: RequestRecord, track: int, begin_s: float) -> Iterator[Trac
 def _title(chunk: ChunkRecord, index: int) -> str:
     if chunk.stage is not Stage.DENOISE:
         return str(chunk.stage)
-    begin = chunk.first_steps[index]
-    first, last = math.floor(begin) + 1, math.ceil(begin + chunk.num_steps)
-    return f"step {first}" if first == last else f"steps {first}-{last}"
+    taken = taken_steps(chunk.first_steps[index], chunk.num_steps)
+    return f"step {taken.stop}" if len(taken) == 1 else f"steps {taken.start + 1}-{taken.stop}"
 
 
 def _queue_length(requests: Sequence[RequestRecord], begins_s: Mapping[str, float]) -> Iterator[TraceEvent]:
