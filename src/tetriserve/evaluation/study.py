@@ -149,6 +149,7 @@ STUDIES = (
         scales=(1.0, 1.2, 1.5),
         runs=(
             Run("random:flux1-dev", POLICIES, ("90%", "60%")),
+            Run("random:flux1-dev", ("default-whole-steps",), ("90%",), ("uniform",)),
             Run("random:flux1-dev", XDIT, ("90%",)),
             Run("random:sd3-medium", POLICIES, ("90%",)),
         ),
