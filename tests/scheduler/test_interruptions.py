@@ -8,14 +8,14 @@ from scheduler.builders import LARGE, SMALL, make_cost, make_request, make_reque
 from scheduler.driver import Driver
 from tetriserve.core.chunk import Stage
 from tetriserve.core.events import Arrived, ChunkDone, Tick
-from tetriserve.core.steps import GRAIN, ended_steps, is_countable, is_whole
+from tetriserve.core.steps import GRAIN, MAX_INTERRUPTED, ended_steps, is_countable, is_whole
 from tetriserve.metrics.attainment import slo_attainment
 from tetriserve.scheduler.checks import check_plan
 from tetriserve.scheduler.config import DefaultConfig, SchedulerConfig
 from tetriserve.scheduler.policies.default.counting import least_part, permitted, steps_within
 from tetriserve.scheduler.policies.default.policy import default
 from tetriserve.scheduler.scheduler import Scheduler
-from tetriserve.scheduler.view import MAX_INTERRUPTED, Assignment, Plan, Policy, View
+from tetriserve.scheduler.view import Assignment, Plan, Policy, View
 
 WITHIN = 2.25
 """Of 3 steps, a quarter of the first is done."""

@@ -25,10 +25,9 @@ from tetriserve.core.commands import Submit
 from tetriserve.core.events import Cancelled, ChunkDone, ChunkFailed, WorkersBack, WorkersLost
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.request import Request
-from tetriserve.core.steps import ended_steps, is_whole
+from tetriserve.core.steps import MAX_INTERRUPTED, ended_steps, is_whole
 from tetriserve.scheduler.config import DefaultConfig, SchedulerConfig, TetriServeConfig
 from tetriserve.scheduler.policies import POLICIES
-from tetriserve.scheduler.view import MAX_INTERRUPTED
 from tetriserve.sim.clock import VirtualClock
 from tetriserve.sim.executor import Faults
 from tetriserve.sim.simulate import Simulation, SimulationResult

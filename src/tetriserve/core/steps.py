@@ -8,6 +8,9 @@ import math
 GRAIN = 1 / 8
 """The least part of a step: an eighth of the transformer's blocks."""
 
+MAX_INTERRUPTED = 3
+"""Steps that were begun and have not ended may stand still on a device: each takes memory there."""
+
 
 def is_whole(num_steps: float) -> bool:
     """Whether no step is begun and not ended."""

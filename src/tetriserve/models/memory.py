@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.size import Size
+from tetriserve.core.steps import MAX_INTERRUPTED
 from tetriserve.models.card import ModelCard
 from tetriserve.models.config import EncoderPlace
 from tetriserve.models.denoise import PREPARED_BYTES
@@ -15,6 +16,8 @@ from tetriserve.models.vae import TILE_PX
 GIB = 2**30
 STEP_WIDTHS = 16
 """Tensors of the network's width that are alive at once in a step: stream, norm, branch, q, k, v, those of the MLP."""
+FLOW_WIDTHS = 2
+"""And those that a step keeps which is interrupted: stream, and what the next block takes."""
 DECODE_MAPS = 4
 """Feature maps at full resolution that are alive at once in a decode: a residual, its norm, a convolution's output."""
 CLIP_TOKENS = 77
@@ -63,14 +66,14 @@ class MemoryPlan:
         """Bytes by what they are for."""
         encoders = self.model.encoders * choice.itemsize
         is_on_device = choice.encoders == "resident" or not self.is_gpu
-        step, decode = self._step(choice), self._decode(choice)
+        step, decode = self._alive(choice, STEP_WIDTHS), self._decode(choice)
         at_work = max(step, decode, 0 if is_on_device else encoders * (choice.encoders == "offload"))
         parts = {
             "network": self._network(choice),
             "text encoders": encoders if is_on_device else 0,
             "VAE": self.model.vae * choice.itemsize,
             "at work": at_work,
-            "requests": self._requests(choice),
+            "requests": self._requests(choice) + MAX_INTERRUPTED * self._alive(choice, FLOW_WIDTHS, batched=False),
         }
         if self.is_gpu:
             groups = self.num_devices.bit_length()
@@ -122,12 +125,13 @@ class MemoryPlan:
             return self.model.network * choice.itemsize
         return self.model.network * choice.itemsize - self.model.eight_bit * (choice.itemsize - 1)
 
-    def _step(self, choice: Choice) -> int:
-        """Activations of the largest batch that runs on a device alone."""
+    def _alive(self, choice: Choice, widths: int, *, batched: bool = True) -> int:
+        """So many tensors of the network's width of the largest batch, or image, that runs on a device alone."""
         passes = 2 if self.card.guidance == "true_cfg" else 1
         num_text = self.card.max_sequence_length + CLIP_TOKENS
-        tokens = max(((num_text + size.num_tokens) * batch for size, batch in choice.sizes), default=0)
-        return tokens * passes * STEP_WIDTHS * self.model.width * choice.itemsize
+        counts = ((num_text + size.num_tokens, batch if batched else 1) for size, batch in choice.sizes)
+        tokens = max((tokens * count for tokens, count in counts), default=0)
+        return tokens * passes * widths * self.model.width * choice.itemsize
 
     def _decode(self, choice: Choice) -> int:
         pixels = max((size.width * size.height for size, _ in choice.sizes), default=0)

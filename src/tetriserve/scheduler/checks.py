@@ -1,8 +1,8 @@
 """What every plan must be. A violation is a bug in a policy, never a matter of input: AssertionError."""
 
 from tetriserve.core.blocks import is_block
-from tetriserve.core.steps import is_countable, is_whole
-from tetriserve.scheduler.view import MAX_INTERRUPTED, Assignment, Plan, View
+from tetriserve.core.steps import MAX_INTERRUPTED, is_countable, is_whole
+from tetriserve.scheduler.view import Assignment, Plan, View
 
 
 def check_plan(plan: Plan, view: View) -> None:

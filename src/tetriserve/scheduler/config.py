@@ -47,8 +47,8 @@ class DefaultConfig:
     has shorter ones; `late_efficiency`: nor, if it is late, does it take a degree at which devices do less than this
     share of the steps they would do one by one. `slip_s`: by so much may steps of who only gets idle devices be late
     for those who wait for them. `batching`: requests of one size share chunks where that saves GPU time while
-    somebody waits. `part_s`: a step that keeps every device busy for longer than that, divided by their number, is cut
-    between blocks of the transformer into halves, quarters or eighths, after which others may go first.
+    somebody waits. `part_s`: a step that takes one device longer than that times the devices of a cell is cut between
+    blocks of the transformer into halves, quarters or eighths, after each of which others may go first.
     """
 
     chunk_s: float = setting(0.12, "a chunk takes as many steps as fit into it, at least one", metavar="S")

@@ -5,14 +5,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from tetriserve.core.size import Size
-from tetriserve.core.steps import is_whole
+from tetriserve.core.steps import MAX_INTERRUPTED, is_whole
 from tetriserve.cost.model import CostModel
 
 TOLERANCE_S = 1e-6
 """Times closer than this are the same instant: sums of floating-point seconds may differ in the last digits."""
-
-MAX_INTERRUPTED = 3
-"""Steps that were begun and have not ended may stand still on a device: each takes memory there."""
 
 
 class RequestView(NamedTuple):
