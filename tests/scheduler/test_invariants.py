@@ -45,7 +45,7 @@ CASES = st.sampled_from(
         DEFAULT,
         ("default", SchedulerConfig(ahead_s=0.1)),
         ("default", SchedulerConfig(default=DefaultConfig(chunk_s=0.0, window_s=0.0, num_ahead=1, idle_step_s=0.0))),
-        ("default", SchedulerConfig(default=DefaultConfig(part_s=float("inf")))),
+        ("default", SchedulerConfig(default=DefaultConfig(part_s=0.0))),
         ("default", SchedulerConfig(default=DefaultConfig(part_s=0.03))),
         ("default", SchedulerConfig(default=DefaultConfig(part_s=0.001, chunk_s=0.01))),
         ("default", SchedulerConfig(ahead_s=0.1, default=DefaultConfig(part_s=0.001, chunk_s=0.0, calm_chunk_s=0.0))),

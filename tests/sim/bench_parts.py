@@ -30,7 +30,7 @@ NUM_DEVICES = 2
 def main() -> None:
     """Print a line for each load as it is simulated."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part-s", type=float, nargs="+", default=[float("inf"), 0.2, 0.1, 0.05])
+    parser.add_argument("--part-s", type=float, nargs="+", default=[0.0, 0.2, 0.1, 0.05])
     parser.add_argument("--mixes", nargs="+", default=["uniform", "skewed"])
     parser.add_argument("--loads", nargs="+", default=["90%", "60%"])
     parser.add_argument("--scales", type=float, nargs="+", default=[1.0, 1.5])

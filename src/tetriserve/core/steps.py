@@ -17,7 +17,7 @@ def is_whole(num_steps: float) -> bool:
     return num_steps % 1 == 0
 
 
-def is_countable(num_steps: float) -> bool:
+def is_cut_point(num_steps: float) -> bool:
     """Whether a step can be interrupted there."""
     return num_steps % GRAIN == 0
 

@@ -4,7 +4,7 @@ from tetriserve.core.blocks import is_block
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.errors import EngineError
 from tetriserve.core.request import Request
-from tetriserve.core.steps import is_countable, is_whole
+from tetriserve.core.steps import is_cut_point, is_whole
 
 
 def check_work(chunk: Chunk, requests: tuple[Request, ...], num_devices: int) -> None:
@@ -23,7 +23,7 @@ def _check_steps(chunk: Chunk, requests: tuple[Request, ...]) -> None:
     if len(chunk.first_steps) != len(requests) or not chunk.num_steps > 0:
         raise EngineError(f"chunk {chunk.chunk_id}: {chunk.num_steps} steps from {chunk.first_steps}")
     counts = (*chunk.first_steps, chunk.num_steps)
-    if not all(map(is_countable if len(requests) == 1 else is_whole, counts)):
+    if not all(map(is_cut_point if len(requests) == 1 else is_whole, counts)):
         raise EngineError(f"chunk {chunk.chunk_id}: {chunk.num_steps} steps from {chunk.first_steps} can't be cut so")
     if len({request.size for request in requests}) > 1:
         raise EngineError(f"chunk {chunk.chunk_id}: a batch of more than one size")

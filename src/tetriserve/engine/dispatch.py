@@ -17,6 +17,7 @@ from tetriserve.engine.messages import (
     Command,
     Decode,
     Denoise,
+    Discard,
     Encode,
     Finished,
     Picture,
@@ -142,7 +143,7 @@ class Dispatcher:
                 return []
             self._live.difference_update(gone)
             self._missed.update(gone)
-            self._progress.lose(self._progress.within_step() & self._placement.held_by(gone))
+            self._rewind(self._progress.within_step() & self._placement.held_by(gone))
             self._placement.lose(gone)
             self._events.append(WorkersLost(tuple(gone), message))
             ended = self._ledger.lose(gone, message, time.monotonic())
@@ -212,7 +213,7 @@ class Dispatcher:
         """Remember what ended chunks have brought, and tell later. Returns what is lost since the last time."""
         doomed = self._ledger.take_doomed()
         for chunk in doomed:
-            self._progress.lose(chunk.request_ids)
+            self._rewind(chunk.request_ids)
             for request_id in chunk.request_ids:
                 self._placement.scatter(request_id)
         for one in ended:
@@ -222,6 +223,12 @@ class Dispatcher:
                 self._kept.update(zip(one.chunk.request_ids, one.latents, strict=False))
             self._events.append(one.event)
         return doomed
+
+    def _rewind(self, request_ids: Collection[str]) -> None:
+        """These go on where their last whole step has left them; what ranks have of the next one is of no use."""
+        self._progress.lose(request_ids)
+        for request_id in request_ids:
+            self._tell(self._live, Discard(request_id))
 
     def _take_pictures(self, chunk: Chunk, report: Finished) -> None:
         request_id = chunk.request_ids[0]

@@ -97,13 +97,19 @@ class Cancel(Struct, frozen=True, tag=True):
     request_id: str
 
 
+class Discard(Struct, frozen=True, tag=True):
+    """What is kept of an interrupted step of a request is of no use any more: it is taken again."""
+
+    request_id: str
+
+
 class Release(Struct, frozen=True, tag=True):
     """Forget a request."""
 
     request_id: str
 
 
-Command = Setup | Encode | Denoise | Decode | Send | Receive | Restore | Regroup | Proceed | Cancel | Release
+Command = Setup | Encode | Denoise | Decode | Send | Receive | Restore | Regroup | Proceed | Cancel | Discard | Release
 
 # --- worker -> parent ------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from tetriserve.engine.holdings import Holdings
 from tetriserve.engine.messages import (
     Decode,
     Denoise,
+    Discard,
     Encode,
     Failure,
     Finished,
@@ -81,7 +82,7 @@ class Runner:
         self._held = Holdings(model, groups)
 
     def run(
-        self, command: ChunkCommand | Send | Receive | Restore | Release, tell: TellStep
+        self, command: ChunkCommand | Send | Receive | Restore | Discard | Release, tell: TellStep
     ) -> Finished | Launched | None:
         """Execute one command. Chunks return a report; steps that a GPU has been given, what waits for theirs.
 
@@ -104,6 +105,8 @@ class Runner:
                 self._cancelled.discard(command.request_id)
                 self._held.release(command.request_id)
                 self._denoiser.forget(command.request_id)
+            case Discard():
+                self._denoiser.discard(command.request_id)
         return None
 
     def rehearse(self, request: Request) -> None:
@@ -143,6 +146,8 @@ class Runner:
             return self._steps(command, group, tell)
         except ExchangeError as error:
             blame = Blame(f"an exchange was broken off: {error}")
+            for request_id in command.request_ids:
+                self._denoiser.begin_anew(request_id)
         except Exception as error:
             if is_device_lost(error):
                 raise
@@ -158,7 +163,7 @@ class Runner:
         is_watched = is_first and any(state.request.is_watched for state in states)
 
         def after_step(num_steps: float) -> None:
-            if is_watched and num_steps < command.num_steps:
+            if is_watched and num_steps + 1 <= command.num_steps:  # the last is told by the chunk's end
                 tell(LaunchedStep(command.chunk_id, num_steps, milestone(self._device)))
 
         self._denoiser.run(states, command.first_steps, command.num_steps, group, after_step)
@@ -172,7 +177,7 @@ class Runner:
             steps,
             watch.stop(),  # after all that is read on the host once it has stopped
             previews,
-            Kept(states, self._copies) if is_first else None,
+            Kept(states, self._copies) if is_first and any(steps) else None,
         )
 
     def _blame(self, command: Denoise, error: Exception) -> Blame:
@@ -269,7 +274,7 @@ class Runner:
         if is_device_lost(error):
             raise error
         failure = failure_of(request.request_id, error, doing)
-        self._denoiser.void(request.request_id)
+        self._denoiser.begin_anew(request.request_id)
         self._free_memory()
         self._held.blank(request.request_id, error)
         return failure

@@ -97,7 +97,7 @@ class Variant:
 
 VARIANTS = {
     "default-whole-steps": Variant(
-        "default", ("--default-part-s", "inf"), SchedulerConfig(default=DefaultConfig(part_s=float("inf")))
+        "default", ("--default-part-s", "0"), SchedulerConfig(default=DefaultConfig(part_s=0.0))
     ),
 }
 

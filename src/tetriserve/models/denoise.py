@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from tetriserve.core.size import Size
-from tetriserve.core.steps import is_whole
 from tetriserve.models.adapter import ModelAdapter, RequestState
 from tetriserve.models.graphs import StepGraphs
-from tetriserve.models.program import Flow, Prepared, Shape, StepInputs, StepProgram
+from tetriserve.models.program import Hidden, Prepared, Shape, StepInputs, StepProgram
 from tetriserve.models.ulysses import SequenceGroup
 
 PREPARED_BYTES = 2**30
@@ -36,7 +35,7 @@ class Denoiser:
         self.graphs = StepGraphs()
         self._programs: dict[Cell, StepProgram] = {}
         self._prepared: OrderedDict[str, Prepared] = OrderedDict()
-        self._interrupted: dict[str, Flow | None] = {}
+        self._interrupted: dict[str, Hidden | None] = {}
 
     def run(
         self,
@@ -51,17 +50,13 @@ class Denoiser:
         `after_step` is told how many have been taken, or on a GPU launched, after each that ends.
 
         Latents are whole on every rank before and after. Euler steps are elementwise, so in between they stay
-        sharded. Of one state, what is taken may begin and end within a step: each rank keeps its part of the tokens,
-        and latents remain those of the step's begin. Such parts of a step are long, so they need no graph.
+        sharded. What one state takes may begin and end within a step: each rank keeps the hidden states of its
+        tokens, and latents remain those of the step's begin.
         """
         cell = self._cell(states, group)
-        program, graph = self._program(cell), self.graphs.find(cell)
+        program = self._program(cell)
         prepared = [self._prepare(state, cell.shape.passes) for state in states]
-        inputs = self._inputs(program, states, prepared)
-        if is_whole(first_steps[0]):  # what there is within a step comes from a try that was lost
-            for state in states:
-                self._interrupted.pop(state.request.request_id, None)
-        taken, ended = 0.0, False
+        inputs, taken, ended = self._inputs(program, states, prepared), 0.0, False
         while taken < num_steps:
             steps = [math.floor(first + taken) for first in first_steps]
             begin = (first_steps[0] + taken) % 1
@@ -70,30 +65,29 @@ class Denoiser:
                 table=program.table(prepared, steps),
                 sigma_steps=torch.stack([s.sigmas[i + 1] - s.sigmas[i] for s, i in zip(states, steps, strict=True)]),
             )
-            latents: Tensor | None
-            if graph is not None and end - begin == 1:
-                latents = graph(inputs)
+            stepped: Tensor | None
+            if end - begin == 1:
+                stepped = (self.graphs.find(cell) or program.step)(inputs)
             else:
-                latents = self._part(program, inputs, begin, end, states[0].request.request_id)
+                stepped = self._part(program, inputs, begin, end, states[0].request.request_id)
             taken += end - begin
-            if latents is not None:
-                inputs, ended = inputs._replace(latents=latents), True
+            if stepped is not None:
+                inputs, ended = inputs._replace(latents=stepped), True
                 after_step(taken)
         if ended:
-            whole = program.layout.image.gather(inputs.latents)
-            for state, latents in zip(states, whole.unbind(1), strict=True):
-                state.latents = latents[None].contiguous()
+            for state, whole in zip(states, program.layout.image.gather(inputs.latents).unbind(1), strict=True):
+                state.latents = whole[None].contiguous()
 
     def _part(
         self, program: StepProgram, inputs: StepInputs, begin: float, end: float, request_id: str
     ) -> Tensor | None:
-        """A step from one share of its blocks to another: the latents if it ends, else it is kept."""
-        flow = self._interrupted.pop(request_id) if begin else None
-        flow = program.enter(inputs) if flow is None else flow
-        flow = program.through(flow, inputs, begin, end)
+        """A step from one share of its blocks to another, not as a graph: the latents, or None if it does not end."""
+        hidden = self._interrupted.pop(request_id) if begin else None
+        hidden = program.enter(inputs) if hidden is None else hidden
+        hidden = program.through(hidden, inputs, begin, end)
         if end == 1:
-            return program.leave(flow, inputs)
-        self._interrupted[request_id] = flow
+            return program.leave(hidden, inputs)
+        self._interrupted[request_id] = hidden
         return None
 
     def capture(self, states: Sequence[RequestState], group: SequenceGroup) -> None:
@@ -108,14 +102,18 @@ class Denoiser:
         self._programs = {cell: program for cell, program in self._programs.items() if cell.group not in groups}
         self.graphs.drop(lambda key: isinstance(key, Cell) and key.group in groups)
 
-    def void(self, request_id: str) -> None:
-        """A request has failed: what it still owes to others within a step begins with what there is."""
+    def begin_anew(self, request_id: str) -> None:
+        """A request has failed here: what it still owes to others within a step begins with what there is."""
         self._interrupted[request_id] = None
+
+    def discard(self, request_id: str) -> None:
+        """An interrupted step is taken again."""
+        self._interrupted.pop(request_id, None)
 
     def forget(self, request_id: str) -> None:
         """A request has ended."""
         self._prepared.pop(request_id, None)
-        self._interrupted.pop(request_id, None)
+        self.discard(request_id)
 
     def _cell(self, states: Sequence[RequestState], group: SequenceGroup) -> Cell:
         shapes = [self.model.shape(state, len(states)) for state in states]

@@ -16,7 +16,7 @@ from tetriserve.models.vae import TILE_PX
 GIB = 2**30
 STEP_WIDTHS = 16
 """Tensors of the network's width that are alive at once in a step: stream, norm, branch, q, k, v, those of the MLP."""
-FLOW_WIDTHS = 2
+HIDDEN_WIDTHS = 2
 """And those that a step keeps which is interrupted: stream, and what the next block takes."""
 DECODE_MAPS = 4
 """Feature maps at full resolution that are alive at once in a decode: a residual, its norm, a convolution's output."""
@@ -73,7 +73,7 @@ class MemoryPlan:
             "text encoders": encoders if is_on_device else 0,
             "VAE": self.model.vae * choice.itemsize,
             "at work": at_work,
-            "requests": self._requests(choice) + MAX_INTERRUPTED * self._alive(choice, FLOW_WIDTHS, batched=False),
+            "requests": self._requests(choice) + MAX_INTERRUPTED * self._alive(choice, HIDDEN_WIDTHS, batched=False),
         }
         if self.is_gpu:
             groups = self.num_devices.bit_length()

@@ -44,7 +44,7 @@ class PackedTransformer:
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class HiddenStates:
     """Tokens on their way through the blocks: the residual stream, and what the next block takes of it (n, B, D)."""
 
     residual: Residual
@@ -67,25 +67,25 @@ class BoundTransformer:
         """Between any two of them a step can be interrupted."""
         return len(self.transformer.blocks)
 
-    def enter(self, latents: Tensor, text: Tensor, table: Tensor) -> Flow:
+    def enter(self, latents: Tensor, text: Tensor, table: Tensor) -> HiddenStates:
         """Image tokens (l, B, C), embedded text (t, B, D), modulations (B, K, D) -> what the first block takes."""
         image = self.transformer.image_in(latents)
         if self.positions is not None:
             image += self.positions
         residual = Residual(torch.cat((text, image)), table, text.shape[0])
-        return Flow(residual, residual.add(None, self.transformer.first))
+        return HiddenStates(residual, residual.add(None, self.transformer.first))
 
-    def through(self, flow: Flow, blocks: range, mask: Tensor | None) -> Flow:
+    def through(self, hidden: HiddenStates, blocks: range, mask: Tensor | None) -> HiddenStates:
         """Some blocks in their order. `mask` (B, 1, 1, L) says what is attended to, if not all."""
         attention = self.attention if mask is None else replace(self.attention, mask=mask)
-        y = flow.y
+        y = hidden.y
         for index in blocks:
-            y = self.transformer.blocks[index](flow.residual, y, attention)
-        return Flow(flow.residual, y)
+            y = self.transformer.blocks[index](hidden.residual, y, attention)
+        return HiddenStates(hidden.residual, y)
 
-    def leave(self, flow: Flow) -> Tensor:
+    def leave(self, hidden: HiddenStates) -> Tensor:
         """What the last block gave -> velocities (l, B, C)."""
-        residual, y = flow.residual, flow.y
+        residual, y = hidden.residual, hidden.y
         num_image = residual.x.shape[0] - residual.num_text
         return self.transformer.image_out(y[y.shape[0] - num_image :])
 

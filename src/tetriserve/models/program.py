@@ -14,8 +14,8 @@ from torch import Tensor
 
 from tetriserve.models.ulysses import SequenceGroup, TokenSplit, swap
 
-Flow = Any
-"""What a network has of a step that is not through all blocks. Of the network's own kind; a step can stop there."""
+Hidden = Any
+"""Hidden states: what a network has of a step that is not through all blocks, in a form of its own."""
 
 
 class Network(Protocol):
@@ -26,15 +26,15 @@ class Network(Protocol):
         """How many."""
         ...
 
-    def enter(self, latents: Tensor, text: Tensor, table: Tensor) -> Flow:
+    def enter(self, latents: Tensor, text: Tensor, table: Tensor) -> Hidden:
         """Image tokens (l, R, C), text tokens (t, R, D), modulations (R, K, D) -> what the first block takes."""
         ...
 
-    def through(self, flow: Flow, blocks: range, mask: Tensor | None) -> Flow:
+    def through(self, hidden: Hidden, blocks: range, mask: Tensor | None) -> Hidden:
         """Some blocks in their order; mask (R, 1, 1, L)."""
         ...
 
-    def leave(self, flow: Flow) -> Tensor:
+    def leave(self, hidden: Hidden) -> Tensor:
         """What the last block gave -> velocities (l, R, C)."""
         ...
 
@@ -176,19 +176,19 @@ class StepProgram:
         """The latents (l, B, C) of every request after one step."""
         return self.leave(self.through(self.enter(inputs), inputs, 0, 1), inputs)
 
-    def enter(self, inputs: StepInputs) -> Flow:
+    def enter(self, inputs: StepInputs) -> Hidden:
         """Begin a step."""
         rows = inputs.latents.repeat_interleave(len(self.layout.passes), dim=1)
         return self.network.enter(rows, inputs.text, inputs.table)
 
-    def through(self, flow: Flow, inputs: StepInputs, begin: float, end: float) -> Flow:
+    def through(self, hidden: Hidden, inputs: StepInputs, begin: float, end: float) -> Hidden:
         """Go on with a step from one share of the blocks to another."""
         num_blocks = self.network.num_blocks
-        return self.network.through(flow, range(round(begin * num_blocks), round(end * num_blocks)), inputs.mask)
+        return self.network.through(hidden, range(round(begin * num_blocks), round(end * num_blocks)), inputs.mask)
 
-    def leave(self, flow: Flow, inputs: StepInputs) -> Tensor:
+    def leave(self, hidden: Hidden, inputs: StepInputs) -> Tensor:
         """End a step by Euler's method, in fp32: (l, B, C). Source: FlowMatchEulerDiscreteScheduler.step."""
-        latents, velocity = inputs.latents, self._guided(self.network.leave(flow), inputs.scales)
+        latents, velocity = inputs.latents, self._guided(self.network.leave(hidden), inputs.scales)
         stepped = latents.float() + inputs.sigma_steps[:, None] * velocity
         return stepped.to(latents.dtype)
 

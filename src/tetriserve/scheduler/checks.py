@@ -1,7 +1,7 @@
 """What every plan must be. A violation is a bug in a policy, never a matter of input: AssertionError."""
 
 from tetriserve.core.blocks import is_block
-from tetriserve.core.steps import MAX_INTERRUPTED, is_countable, is_whole
+from tetriserve.core.steps import MAX_INTERRUPTED, is_cut_point, is_whole
 from tetriserve.scheduler.view import Assignment, Plan, View
 
 
@@ -32,7 +32,7 @@ def _check_request(id_: str, assignment: Assignment, view: View) -> None:
     assert request is not None, f"{ids}: not known, or all steps committed"
     num_steps, devices = assignment.num_steps, assignment.devices
     assert 0 < num_steps <= request.remaining_steps, f"{ids}: {num_steps} steps are not what remains"
-    assert is_countable(num_steps), f"{ids}: {num_steps} steps can't be counted in eighths"
+    assert is_cut_point(num_steps), f"{ids}: {num_steps} steps can't be counted in eighths"
     if request.is_within_step:
         assert devices == request.last_devices, f"{ids}: within a step, and moved to {devices}"
     if not is_whole(request.remaining_steps - num_steps):

@@ -48,7 +48,7 @@ class DefaultConfig:
     share of the steps they would do one by one. `slip_s`: by so much may steps of who only gets idle devices be late
     for those who wait for them. `batching`: requests of one size share chunks where that saves GPU time while
     somebody waits. `part_s`: a step that takes one device longer than that times the devices of a cell is cut between
-    blocks of the transformer into halves, quarters or eighths, after each of which others may go first.
+    blocks of the transformer into halves, quarters or eighths, after each of which others may go first (0: none is).
     """
 
     chunk_s: float = setting(0.12, "a chunk takes as many steps as fit into it, at least one", metavar="S")
@@ -64,13 +64,11 @@ class DefaultConfig:
     slip_s: float = setting(0.01, "by so much may such steps be late for who waits for the devices", metavar="S")
     batching: bool = setting(True, "let requests of one size share chunks where that saves GPU time")
     part_s: float = setting(
-        0.1, "long steps are cut into parts, so that some device is free so often (inf: into none)", metavar="S"
+        0.1, "long steps are cut into parts, so that some device is free so often (0: none are)", metavar="S"
     )
 
     def __post_init__(self) -> None:
-        if not self.part_s > 0:
-            raise ConfigurationError(f"part_s is {self.part_s}, must be above 0 seconds (inf: no parts)")
-        for name in ("chunk_s", "calm_chunk_s", "window_s", "idle_step_s", "slip_s"):
+        for name in ("chunk_s", "calm_chunk_s", "window_s", "idle_step_s", "slip_s", "part_s"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigurationError(f"{name} is {getattr(self, name)}, must be at least 0 seconds")
         if not 0 <= self.late_efficiency <= 1:

@@ -14,8 +14,11 @@ class Interruptions:
     @property
     def by_device(self) -> Mapping[int, tuple[str, ...]]:
         """As of now, on the devices that have any."""
-        devices = {device for block in self._by_request.values() for device in block}
-        return {device: self.on((device,)) for device in devices}
+        found: dict[int, tuple[str, ...]] = {}
+        for request_id, block in self._by_request.items():
+            for device in block:
+                found[device] = (*found.get(device, ()), request_id)
+        return found
 
     def note(self, tracked: TrackedRequest) -> None:
         """Steps of a request were committed, or are to be taken again."""

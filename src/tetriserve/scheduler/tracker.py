@@ -81,11 +81,15 @@ class TrackedRequest:
         self.gpu_seconds += (finished_s - started_s) * degree / len(chunk.request_ids)
         if self.started_s is None:
             self.started_s = started_s
-        self.losses = self.acquittals = 0
         self.encoded |= chunk.stage is Stage.ENCODE
-        if chunk.stage is Stage.DENOISE and self.error is None:
+        if chunk.stage is Stage.DENOISE:
             first = chunk.first_steps[chunk.request_ids.index(self.request.request_id)]
-            self.degrees.extend([degree] * len(ended_steps(first, chunk.num_steps)))
+            ended = ended_steps(first, chunk.num_steps)
+            if not ended:  # nothing that a loss could not undo
+                return
+            if self.error is None:
+                self.degrees.extend([degree] * len(ended))
+        self.losses = self.acquittals = 0
 
     def acquit(self, devices: Sequence[int]) -> None:
         """Devices are lost: if it neither runs on them nor was just lost on them, devices are lost without it too."""
@@ -106,7 +110,7 @@ class TrackedRequest:
         self.rolls_back = True
 
     def roll_back(self) -> None:
-        """It goes on where its last chunk that was done has left it."""
+        """It goes on where the last step that was done has left it."""
         self._view = None
         self.rolls_back = False
         self.committed_steps = len(self.degrees)

@@ -105,9 +105,8 @@ class View(NamedTuple):
 
     def may_interrupt(self, request_id: str, block: tuple[int, ...]) -> bool:
         """Whether steps of a request on a block may end within a step: there is room for few such on a device."""
-        return not self.interrupted or all(
-            sum(id_ != request_id for id_ in self.interrupted.get(device, ())) < MAX_INTERRUPTED for device in block
-        )
+        others = (set(self.interrupted.get(device, ())) - {request_id} for device in block)
+        return all(len(ids) < MAX_INTERRUPTED for ids in others)
 
     def has(self, block: tuple[int, ...]) -> bool:
         """Whether none of these devices is lost."""

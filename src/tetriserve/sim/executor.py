@@ -171,14 +171,15 @@ class SimulatedExecutor:
         run.void = bool(self._cancelled) and self._cancelled.issuperset(run.chunk.request_ids)
         duration_s = 0.0 if run.void else self._duration_s(run)
         self._clock.call_at(run.started_s + duration_s, ChunkFailed.rank, partial(self._finish, run))
-        if run.chunk.num_steps > 1 and not run.void and any(request.is_watched for request in run.requests):
+        is_watched = any(request.is_watched for request in run.requests)
+        if is_watched and run.chunk.stage is Stage.DENOISE and not run.void:
             self._watch(run, run.started_s, duration_s / run.chunk.num_steps)
 
     def _watch(self, run: _Run, started_s: float, step_s: float) -> None:
         first, total = run.chunk.first_steps[0], run.chunk.num_steps
         for step in ended_steps(first, total):
             num_steps = step + 1 - first
-            if num_steps < total:
+            if num_steps + 1 <= total:  # the last is told by the chunk's end
                 at_s = started_s + num_steps * step_s
                 self._clock.call_at(at_s, ChunkFailed.rank, partial(self._step, run, num_steps))
 

@@ -76,7 +76,7 @@ export class Model {
     for (const block of this.blocksOf(row.request_id)) if (block.stage === "denoise") {
       for (const chunk of block.chunks) if (chunk.end_s <= nowS) done += chunk.num_steps;
     }
-    return done;
+    return Math.floor(done);
   }
 
   blocksOf(id) {

@@ -14,6 +14,8 @@ Block = tuple[int, ...]
 class Board:
     """The devices of a cell while a plan is made: `idle` ones are free, `reserved_s` says until when only.
 
+    `taken_s` is when those are free again that were given away in this plan.
+
     Who is ready by `ready_by_s` can start.
     """
 
@@ -21,6 +23,7 @@ class Board:
     devices: range
     idle: set[int]
     reserved_s: dict[int, float] = field(default_factory=dict)
+    taken_s: dict[int, float] = field(default_factory=dict)
     ready_by_s: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -30,10 +33,6 @@ class Board:
         """Blocks of the cell that consist of some devices."""
         first, last = self.devices.start // degree, self.devices.stop // degree
         return [block for block in aligned_blocks(self.view.num_devices, degree)[first:last] if among.issuperset(block)]
-
-    def interrupted(self) -> list[str]:
-        """Requests that are within a step on idle devices."""
-        return [id_ for device in sorted(self.idle) for id_ in self.view.interrupted.get(device, ())]
 
     def blocks_for(self, one: RequestView, degree: int, among: set[int]) -> list[Block]:
         """Blocks of a degree on which the request can go on; within a step there is only the one where it is."""
@@ -59,6 +58,18 @@ class Board:
         """Only what ends by then may run on the block."""
         self.reserved_s.update(dict.fromkeys(block, until_s))
 
+    def take(self, block: Block, seconds: float) -> None:
+        """Give a block away for so long, by the profile."""
+        end_s = self.start_of(block) + seconds * self.view.slowness
+        self.taken_s.update(dict.fromkeys(block, end_s))
+        self.idle.difference_update(block)
+
+    def keep(self, block: Block) -> None:
+        """What is idle of a block is kept until the rest of it is free, unless it is kept for somebody already."""
+        if self.reserved_s.keys().isdisjoint(block):
+            free_s = self.view.free_s
+            self.reserve(block, max([self.taken_s.get(device, free_s[device]) for device in block]))
+
     def room_s(self, block: Block) -> float:
         """Seconds until somebody else needs the block."""
         return min([self.reserved_s.get(device, float("inf")) for device in block]) - self.start_of(block)
@@ -72,18 +83,11 @@ class Board:
 def place(board: Board, jobs: Sequence[Job], degrees: Mapping[str, int], room: set[int]) -> dict[str, Block]:
     """A block in `room` for each job that has a degree; a smaller one if busy devices left the cell in pieces.
 
-    Larger degrees come first, then who is running: it keeps its place. Who is within a step on a larger block than it
-    would be given takes nothing from others.
+    Larger degrees come first, then who is running: it keeps its place, and has to within a step.
     """
     placed: dict[str, Block] = {}
     served = [job for job in jobs if job.key in degrees]
-
-    def rank(job: Job) -> tuple[bool, int, bool, bool]:
-        degree = degrees[job.key]
-        is_wider = job.is_within_step and len(job.last_devices) > degree
-        return is_wider, -degree, not job.in_flight, not job.last_devices
-
-    for job in sorted(served, key=rank):
+    for job in sorted(served, key=lambda job: (-degrees[job.key], not job.in_flight, not job.last_devices)):
         blocks: list[Block] = []
         degree = degrees[job.key]
         while degree and not blocks:

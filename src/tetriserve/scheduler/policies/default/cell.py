@@ -34,7 +34,7 @@ class Rules:
 class Queue:
     """Requests with nothing in flight, by id, while a plan is made: who can be on time, by deadline, and the late ones.
 
-    `num_on_time` counts those beyond the first few, too.
+    `num_on_time` counts those beyond the first few, too. Of the late, all who are within a step are there.
     """
 
     on_time: dict[str, RequestView]
@@ -45,11 +45,12 @@ class Queue:
         """The first of those that can be on time."""
         return list(islice(self.on_time.values(), count))
 
-    def first_late(self, count: int, ahead: Iterable[str]) -> list[RequestView]:
-        """The first of the others; those of `ahead` that are among them come before all."""
-        ahead = dict.fromkeys(id_ for id_ in ahead if id_ in self.late)
-        rest = (one for id_, one in self.late.items() if id_ not in ahead)
-        return list(islice(chain((self.late[id_] for id_ in ahead), rest), count))
+    def first_late(self, count: int, devices: range) -> list[RequestView]:
+        """The first of the others; before all who is within a step on one of these devices."""
+        within = [one for one in self.late.values() if one.is_within_step]
+        here = [one for one in within if one.last_devices[0] in devices]
+        rest = (one for one in self.late.values() if not one.is_within_step)
+        return list(islice(chain(here, rest), count))
 
     def remove(self, ids: Iterable[str]) -> None:
         """Nobody else may plan with these."""
@@ -74,25 +75,37 @@ def plan_cell(
     turns = [_turn(job, blocks[job.key], chunk_s, rules) for job in served]
     assignments, held = _start(board, served, turns)
     fills = _use_idle(board, held, queue, rules)
+    # Who is within a step on another block than foreseen goes on as foreseen when that step has ended.
+    turns = [turn for job, turn in zip(served, turns, strict=True) if _is_foreseen(job, turn, chosen)]
     turns += [fill for fill in fills if board.reserved_s.keys().isdisjoint(fill.devices)]
     unused = () if held or queue.on_time or queue.late else board.idle.difference(board.reserved_s)
     return assignments + fills, Course.of(board.view.now_s + chosen.until_s * board.view.slowness, turns, unused)
 
 
+def _is_foreseen(job: Job, turn: Assignment, chosen: Forecast) -> bool:
+    return not job.is_within_step or len(turn.devices) == chosen.degrees[job.key]
+
+
 def _use_idle(board: Board, held: list[RequestView], queue: Queue, rules: Rules) -> list[Assignment]:
-    """Who waits for a block goes first, then those on time, then the late: of these, who is within a step."""
+    """Who waits for a block goes first, then those on time, then the late: of these, who is within a step.
+
+    For who is within a step and can't go on, what is idle of its block is kept until it can.
+    """
     if not board.idle:
         return []
     count = rules.config.num_ahead
-    late = queue.first_late(count, board.interrupted())
-    others = [*held, *queue.first(count), *late]
+    on_time, late = queue.first(count), queue.first_late(count, board.devices)
+    waiting = [(one, True, 0.0) for one in held]  # with whole steps: others are held for them
+    waiting += [(one, False, 0.0) for one in on_time] + [(one, False, rules.config.late_efficiency) for one in late]
     assignments: list[Assignment] = []
-    for index, one in enumerate(others):
+    for index, (one, whole, efficiency) in enumerate(waiting):
         if not board.idle:
             break
-        share = max(1, len(board.idle) // (len(others) - index))
-        efficiency = rules.config.late_efficiency if index >= len(others) - len(late) else 0.0
-        assignments += _fill(board, one, share, efficiency, rules)
+        share = max(1, len(board.idle) // (len(waiting) - index))
+        found = _fill(board, one, share, efficiency, 1 if whole else rules.part_of(one.size), rules)
+        assignments += found
+        if not found and one.is_within_step:
+            board.keep(one.last_devices)
     queue.remove([assignment.request_ids[0] for assignment in assignments])
     return assignments
 
@@ -156,23 +169,24 @@ def _turn(job: Job, block: Block, chunk_s: float, rules: Rules) -> Assignment:
 
 
 def _assign(board: Board, job: Job, block: Block, num_steps: float) -> Assignment:
-    board.idle.difference_update(block)
-    return Assignment(job.ids, block, min([permitted(num_steps, one, block, board.view) for one in job.members]))
+    num_steps = min([permitted(num_steps, one, block, board.view) for one in job.members])
+    board.take(block, sum([one.encode_s for one in job.members]) + num_steps * job.curve.step_s[len(block)])
+    return Assignment(job.ids, block, num_steps)
 
 
-def _fill(board: Board, one: RequestView, share: int, efficiency: float, rules: Rules) -> list[Assignment]:
-    """The idle block of the fastest step, for steps that are over when somebody else needs it.
+def _fill(board: Board, one: RequestView, share: int, efficiency: float, part: float, rules: Rules) -> list[Assignment]:
+    """The idle block of the fastest step, for steps, or parts of one, that are over when somebody else needs it.
 
     Blocks are no larger than the share of what is idle, and devices do at least `efficiency` of the steps that they
     would do one by one, unless steps are too long on such blocks: devices that can't be taken back for long are not
     idle, they are gone.
     """
-    curve, config, part = rules.curve_of(one.size, 1), rules.config, rules.part_of(one.size)
-    last = frozenset(one.last_devices)
+    curve, config, last = rules.curve_of(one.size, 1), rules.config, frozenset(one.last_devices)
     if one.is_within_step:
+        part = rules.part_of(one.size)
         widths = [(len(last), curve.step_s[len(last)])]
     else:
-        widths = _widths(curve, board.widest, share, efficiency, config.idle_step_s / part)
+        widths = _widths(curve, board.widest, share, efficiency, config.idle_step_s)
     for degree, step_s in widths:
         for block in sorted(
             board.blocks_for(one, degree, board.idle), key=lambda block: -len(last.intersection(block))
@@ -181,7 +195,7 @@ def _fill(board: Board, one: RequestView, share: int, efficiency: float, rules: 
             fitting = steps_within(min(config.chunk_s, room_s), step_s, part)
             num_steps = permitted(fitting, one, block, board.view)
             if num_steps * step_s <= room_s + TOLERANCE_S * step_s:
-                board.idle.difference_update(block)
+                board.take(block, one.encode_s + num_steps * step_s)
                 return [Assignment((one.request_id,), block, num_steps)]
     return []
 

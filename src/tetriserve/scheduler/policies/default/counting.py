@@ -7,9 +7,9 @@ from tetriserve.scheduler.view import TOLERANCE_S, RequestView, View
 
 
 def least_part(step_s: float, part_s: float) -> float:
-    """The largest half, quarter or eighth of a step that takes no longer than `part_s`, or all of it."""
-    part = 1.0
-    while part > GRAIN and part * step_s > part_s:
+    """The largest half, quarter or eighth of a step that takes no longer than `part_s`, or all of it; 0: all."""
+    part: float = 1
+    while part > GRAIN and part * step_s > part_s > 0:
         part /= 2
     return part
 

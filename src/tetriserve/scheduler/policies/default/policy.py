@@ -39,7 +39,8 @@ def default(cost: CostModel, num_devices: int, config: DefaultConfig) -> Policy:
 
     @cache
     def part_of(size: Size) -> float:
-        return least_part(curve_of(size, 1).step_s[1] / len(cells[0]), config.part_s)
+        least_gpu_s = min(degree * step_s for degree, step_s in curve_of(size, 1).ladder)
+        return least_part(least_gpu_s / len(cells[0]), config.part_s)
 
     return partial(plan_default, rules=Rules(config, cells, curve_of, counts_of, part_of))
 
@@ -114,15 +115,24 @@ def _queue(ready: Sequence[RequestView], view: View, rules: Rules, num_boards: i
     on_time, late = view.pending.first(most), view.pending.first_late(most)
     num_on_time = view.pending.num_on_time
     for one in ready:
-        due, left = _due(one), _left(one, rules)
-        if view.now_s + left[0] <= due[0] + TOLERANCE_S:
+        if _is_late(one, view, rules):
+            insort(late, one, key=partial(_left, rules=rules))
+        else:
             num_on_time += 1
             insort(on_time, one, key=_due)
-        else:
-            insort(late, one, key=partial(_left, rules=rules))
-    return Queue(
-        {one.request_id: one for one in on_time[:most]}, {one.request_id: one for one in late[:most]}, num_on_time
-    )
+    late = late[:most] + [one for one in _interrupted(view) if _is_late(one, view, rules)]
+    return Queue({one.request_id: one for one in on_time[:most]}, {one.request_id: one for one in late}, num_on_time)
+
+
+def _interrupted(view: View) -> list[RequestView]:
+    """Who is within a step, with nothing in flight."""
+    ids = {id_: None for device in sorted(view.interrupted) for id_ in view.interrupted[device]}
+    found = [one for id_ in ids if (one := view.pending.find(id_)) is not None]
+    return [one for one in found if one.ready_s <= view.now_s + view.ahead_s + TOLERANCE_S]
+
+
+def _is_late(one: RequestView, view: View, rules: Rules) -> bool:
+    return view.now_s + _left(one, rules)[0] > _due(one)[0] + TOLERANCE_S
 
 
 def _due(one: RequestView) -> tuple[float, str]:
