@@ -48,12 +48,13 @@ class Harness:
         first = (steps.start,) * len(ids) if stage is Stage.DENOISE else ()
         return Chunk(self.next_chunk_id - 1, stage, ids, devices, first, len(steps))
 
-    def image(self, request_id: str, *parts: tuple[tuple[int, ...], int]) -> list[Chunk]:
+    def image(self, request_id: str, *parts: tuple[tuple[int, ...], float]) -> list[Chunk]:
         """All chunks of an image whose steps are split into parts of (devices, number of steps)."""
         chunks = [self.chunk(Stage.ENCODE, (request_id,), parts[0][0][:1])]
-        at = 0
+        at = 0.0
         for devices, num_steps in parts:
-            chunks.append(self.chunk(Stage.DENOISE, (request_id,), devices, range(at, at + num_steps)))
+            chunk = self.chunk(Stage.DENOISE, (request_id,), devices)
+            chunks.append(chunk._replace(first_steps=(at,), num_steps=num_steps))
             at += num_steps
         return [*chunks, self.chunk(Stage.DECODE, (request_id,), parts[-1][0][:1])]
 

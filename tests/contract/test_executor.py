@@ -82,6 +82,45 @@ def test_every_step_of_a_watched_request_is_told_and_the_last_of_a_chunk_by_its_
     assert [type(event) for event in ends] == [ChunkDone, ChunkDone, StepDone, StepDone, ChunkDone, ChunkDone]
 
 
+def test_steps_that_are_interrupted_are_told_when_they_end_and_the_last_of_a_chunk_by_its_end(harness: Harness) -> None:
+    parts = [((0, 1), 0.5), ((0, 1), 1.0), ((0, 1), 1.75), ((0, 1), 0.75)]
+    chunks = harness.image(WATCHED_ID, *parts)
+    harness.submit(*chunks)
+    harness.settle()
+    assert all(isinstance(end, ChunkDone) for end in harness.ends().values())
+    assert [event for event in harness.events if isinstance(event, StepDone)] == [StepDone(chunks[3].chunk_id, 0.5)]
+
+
+def test_after_a_loss_a_step_that_was_interrupted_is_taken_again(harness: Harness) -> None:
+    """What is planned as if a part of it were there is lost, also of a request that had nothing in flight."""
+    begun = harness.image("a", ((0, 1), 1.5))[:2]
+    harness.submit(*begun)
+    harness.settle()
+    harness.lose_device(1)
+    harness.settle()
+    stale = harness.chunk(Stage.DENOISE, ("a",), (0, 1))._replace(first_steps=(1.5,), num_steps=2.5)
+    harness.submit(stale)
+    harness.settle()
+    again = harness.chunk(Stage.DENOISE, ("a",), (0,))._replace(first_steps=(1,), num_steps=3)
+    decode = harness.chunk(Stage.DECODE, ("a",), (0,))
+    harness.submit(again, decode)
+    harness.settle()
+    ends = harness.ends()
+    assert isinstance(ends[stale.chunk_id], ChunkLost)
+    assert all(isinstance(ends[chunk.chunk_id], ChunkDone) for chunk in (*begun, again, decode))
+
+
+def test_a_request_that_is_cancelled_within_a_step_leaves_everybody_in_step(harness: Harness) -> None:
+    cancelled, other = harness.image("a", ((0, 1), 0.5), ((0, 1), 3.5)), harness.image("b", ((0, 1), 4))
+    harness.submit(*cancelled[:2])
+    harness.executor.cancel("a")
+    harness.submit(*cancelled[2:], *other)
+    harness.settle()
+    ends = harness.ends()
+    assert set(ends) == {chunk.chunk_id for chunk in (*cancelled, *other)}
+    assert all(isinstance(ends[chunk.chunk_id], ChunkDone) for chunk in other)
+
+
 def test_a_step_of_a_batch_is_told_if_one_of_it_is_watched(harness: Harness) -> None:
     encode = [harness.chunk(Stage.ENCODE, (id_,), (0,)) for id_ in ("a", WATCHED_ID)]
     both = harness.chunk(Stage.DENOISE, ("a", WATCHED_ID), (0,), range(4))

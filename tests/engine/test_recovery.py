@@ -91,6 +91,23 @@ def test_a_request_goes_on_from_its_last_chunk_on_who_is_left_and_its_image_is_t
     assert_same(image, reference.image(mortal.model_dir, request))
 
 
+@pytest.mark.parametrize("queued", [False, True], ids=["waits", "runs"])
+def test_a_step_that_was_interrupted_is_taken_again_by_who_is_left_and_the_image_is_the_same(
+    queued: bool, mortal: Mortal, reference: Reference
+) -> None:
+    request = mortal.request("208x144", steps=6)
+    mortal.run([mortal.encode(request), mortal.denoise(request, (0, 1), 0, 2.5)])
+    if queued:
+        mortal.executor.submit([mortal.denoise(request, (0, 1), 2.5, 2.25)])
+    mortal.kill(1)
+    mortal.until(ChunkLost if queued else WorkersLost)
+    done = mortal.run([mortal.denoise(request, (0,), 2, 1.5), mortal.denoise(request, (0,), 3.5, 2.5)])
+    assert all(isinstance(event, ChunkDone) for event in done)
+    mortal.wait_until_whole(1)
+    mortal.run([mortal.decode(request)])
+    assert_same(mortal.take(request), reference.image(mortal.model_dir, request))
+
+
 def play(engine: Mortal, request: Request, blocks: list[Block], moments: dict[int, int]) -> Image:
     """One step a chunk; a rank dies while a step runs, as `moments` says. Goes on at once where it can."""
     lost: set[int] = set()
@@ -146,6 +163,22 @@ def test_an_error_on_both_ranks_fails_the_request_and_no_worker(mortal: Mortal) 
     assert isinstance(failed, ChunkFailed)
     assert failed.code == "engine_error"
     assert failed.message.startswith("IndexError while steps 5 to 5")
+    mortal.executor.release(short.request_id)
+    mortal.image(mortal.request(), [(0, 1)])
+    assert mortal.executor.worker_pids == pids
+
+
+def test_an_error_in_the_rest_of_an_interrupted_step_fails_the_request_and_no_worker(mortal: Mortal) -> None:
+    """The workers know of two steps: the third is an IndexError on both ranks. What is still owed is run in form."""
+    short, pids = mortal.request(steps=2), mortal.executor.worker_pids
+    mortal.run([mortal.encode(short), mortal.denoise(short, (0, 1), 0, 0.5)])
+    lying = replace(short, num_inference_steps=9)
+    (failed,) = mortal.run([mortal.denoise(lying, (0, 1), 0.5, 3)])
+    assert isinstance(failed, ChunkFailed)
+    mortal.image(mortal.request(), [(0, 1)])
+    (owed,) = mortal.run([mortal.denoise(short, (0, 1), 0.5, 0.5)])
+    assert isinstance(owed, ChunkFailed)
+    assert owed.message == failed.message
     mortal.executor.release(short.request_id)
     mortal.image(mortal.request(), [(0, 1)])
     assert mortal.executor.worker_pids == pids

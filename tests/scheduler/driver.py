@@ -67,7 +67,7 @@ def fifo(num_devices: int = 2, **config: float) -> Driver:
     return Driver(make_scheduler("fixed-sp1", make_cost(num_devices), num_devices, SchedulerConfig(**config)))
 
 
-def steps_policy(num_steps: int, *ids: str) -> Policy:
+def steps_policy(num_steps: float, *ids: str) -> Policy:
     """All the named requests that wait, as one batch on device 0."""
 
     def policy(view: View, memory: None) -> tuple[Plan, None]:

@@ -1,5 +1,7 @@
 """Steps that are interrupted: where they go on, what there is room for, and what becomes of them after a loss."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from scheduler.driver import Driver
 from tetriserve.core.chunk import Stage
 from tetriserve.core.events import Arrived, ChunkDone, Tick
 from tetriserve.core.steps import GRAIN, MAX_INTERRUPTED, ended_steps, is_cut_point, is_whole
+from tetriserve.cost.model import CostModel
 from tetriserve.metrics.attainment import slo_attainment
 from tetriserve.scheduler.checks import check_plan
 from tetriserve.scheduler.config import DefaultConfig, SchedulerConfig
@@ -134,6 +137,39 @@ def test_a_machine_is_cut_to_where_devices_become_free_often_enough() -> None:
         plan, _ = policy(make_view([make_request_view("a", LARGE)], num_devices), None)
         chunks.append(plan.assignments[0].num_steps)
     assert chunks == [0.25, 0.5, 1.0]
+
+
+def test_who_ends_a_step_on_one_device_goes_on_with_both_when_both_are_free() -> None:
+    """The course that a plan foresaw is not followed with the block of the interrupted step."""
+    requests = [make_request("small", SMALL, 6, 0.0, 0.13), make_request("large", LARGE, 10, 0.0, 2.32)]
+    for part_s in (0.0, 0.05, 0.1):
+        result, _ = run(requests, "default", 2, config=config(part_s))
+        assert slo_attainment(result.outcomes) == 1.0
+
+
+def test_who_waits_for_a_block_is_not_tied_to_a_piece_of_it() -> None:
+    view = make_view([make_request_view("a", LARGE, 10, 2.4)], 2, busy={1: 0.2})
+    plan, _ = default(view.cost, 2, DefaultConfig(part_s=0.05, idle_step_s=9.0))(view, None)
+    assert all(is_whole(one.num_steps) for one in plan.assignments)
+
+
+def test_late_requests_that_are_within_a_step_go_on_before_others_however_many() -> None:
+    """And what is idle of a block is kept for who is within a step on it."""
+    late = [make_request_view(f"s{index:02d}", SMALL, 10, 0.01) for index in range(20)]
+    big = make_request_view("big", LARGE, 10, 0.1, last=(0,))._replace(remaining_steps=9.5)
+    view = make_view([*late, big], 2)._replace(interrupted={0: ("big",)})
+    plan, _ = default(view.cost, 2, DefaultConfig(part_s=0.1))(view, None)
+    assert {one.devices: one.request_ids for one in plan.assignments} == {(0,): ("big",), (1,): ("s00",)}
+    wide = big._replace(last_devices=(0, 1))
+    view = make_view([*late, wide], 2, busy={1: 0.05})._replace(interrupted={0: ("big",), 1: ("big",)})
+    plan, _ = default(view.cost, 2, DefaultConfig(part_s=0.1, chunk_s=0.5))(view, None)
+    assert [(one.request_ids, one.num_steps) for one in plan.assignments] == [(("s00",), 3)]
+
+
+def test_a_profile_without_single_devices_can_be_cut_too() -> None:
+    cost = make_cost(2)
+    entries = tuple(entry for entry in cost.profile.entries if entry.degree == 2)
+    assert default(CostModel(replace(cost.profile, entries=entries), 2), 2, DefaultConfig())
 
 
 @given(st.floats(1e-3, 10), st.floats(1e-3, 10))

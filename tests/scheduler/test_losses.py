@@ -126,6 +126,22 @@ def test_who_is_lost_on_one_device_after_the_other_is_not_acquitted_by_that() ->
     assert failed.error_code == "worker_lost"
 
 
+def test_a_part_of_a_step_that_is_done_again_after_every_loss_is_not_getting_on() -> None:
+    """The first half of the step is well, the second kills the device: three times, and not for ever."""
+    driver = Driver(Scheduler(steps_policy(0.5, "a"), make_cost(1), 1, SchedulerConfig(ahead_s=0.0)))
+    driver.arrive("a")
+    driver.done(driver.chunks[0])
+    for _ in range(3):
+        assert driver.completed == []
+        driver.done(driver.chunks[-1])
+        driver.send(Tick())
+        driver.lose((0,), driver.chunks[-1])
+        driver.send(WorkersBack((0,)))
+        driver.send(Tick())
+    (failed,) = driver.completed
+    assert failed.error_code == "worker_lost"
+
+
 def test_whoever_gets_on_between_losses_is_not_failed() -> None:
     driver = Driver(Scheduler(steps_policy(2, "a"), make_cost(1), 1, SchedulerConfig(ahead_s=0.0)))
     driver.arrive("a")
