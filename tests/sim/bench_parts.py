@@ -24,21 +24,20 @@ from tetriserve.evaluation.workload import make_trace
 from tetriserve.metrics.attainment import slo_attainment
 from tetriserve.sim.simulate import simulate
 
-NUM_DEVICES = 2
-
 
 def main() -> None:
     """Print a line for each load as it is simulated."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part-s", type=float, nargs="+", default=[0.0, 0.2, 0.1, 0.05])
+    parser.add_argument("--part-s", type=float, nargs="+", default=[0.0, 0.12])
     parser.add_argument("--mixes", nargs="+", default=["uniform", "skewed"])
     parser.add_argument("--loads", nargs="+", default=["90%", "60%"])
     parser.add_argument("--scales", type=float, nargs="+", default=[1.0, 1.5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--gpus", type=int, default=2)
     args = parser.parse_args()
     study = replace(study_named("two-gpus"), num_requests=args.requests)
-    cost, found = CostModel(load_profile("flux1-dev.h100"), NUM_DEVICES), {}
+    cost, found = CostModel(load_profile("flux1-dev.h100"), args.gpus), {}
     for mix, load, scale in product(args.mixes, args.loads, args.scales):
         cell, row = Cell("random:flux1-dev", "default", mix, load, scale), {}
         for part_s in args.part_s:
@@ -47,9 +46,9 @@ def main() -> None:
             config = replace(served, scheduler=replace(served.scheduler, default=default))
             shares, latencies_s = [], []
             for seed in args.seeds:
-                trace = make_trace(replace(study, seed=seed), cell, cost, NUM_DEVICES)
+                trace = make_trace(replace(study, seed=seed), cell, cost, args.gpus)
                 requests = [entry.to_request(index) for index, entry in enumerate(trace)]
-                outcomes = simulate(cost, requests, "default", NUM_DEVICES, config=config).outcomes
+                outcomes = simulate(cost, requests, "default", args.gpus, config=config).outcomes
                 shares.append(slo_attainment(outcomes))
                 latencies_s.append(mean(outcome.latency_s for outcome in outcomes))
             row[f"{part_s:g}"] = {"sar": round(mean(shares), 3), "latency_s": round(mean(latencies_s), 2)}

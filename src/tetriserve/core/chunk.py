@@ -17,10 +17,10 @@ class Chunk(NamedTuple):
     """Work for `devices`, in order of `chunk_id` on every device: the one global order that rules out deadlock.
 
     `devices` is an aligned power-of-two block (see `core.blocks`); its length is the degree of sequence
-    parallelism. ENCODE and DECODE run on one device. `first_step[i]` is the step that request `request_ids[i]`
-    takes first; more than one request is a batch of equal size. Steps may be fractions (see `core.steps`): a chunk that
-    ends within a step has one request, which goes on with it on the same block. Devices that need longer than `limit_s`
-    for it are taken to hang.
+    parallelism. ENCODE and DECODE run on one device. `first_steps[i]` is where request
+    `request_ids[i]` begins; more than one request is a batch of equal size. Counts of steps may be fractions (see
+    `core.steps`): a chunk that ends within a step has one request, which goes on with it on the same block. Devices
+    that need longer than `limit_s` for it are taken to hang.
     """
 
     chunk_id: int

@@ -17,6 +17,11 @@ def is_whole(num_steps: float) -> bool:
     return num_steps % 1 == 0
 
 
+def plain(num_steps: float) -> float:
+    """The same count; an int if it is whole, for those who show it."""
+    return int(num_steps) if is_whole(num_steps) else num_steps
+
+
 def is_cut_point(num_steps: float) -> bool:
     """Whether a step can be interrupted there."""
     return num_steps % GRAIN == 0

@@ -64,7 +64,7 @@ class DefaultConfig:
     slip_s: float = setting(0.01, "by so much may such steps be late for who waits for the devices", metavar="S")
     batching: bool = setting(True, "let requests of one size share chunks where that saves GPU time")
     part_s: float = setting(
-        0.05, "long steps are cut into parts, so that some device is free so often (0: none are)", metavar="S"
+        0.12, "long steps are cut into parts, so that some device is free so often (0: none are)", metavar="S"
     )
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from tetriserve.core.events import (
 )
 from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.request import Request
+from tetriserve.core.steps import plain
 from tetriserve.cost.model import CostModel
 from tetriserve.scheduler.admission import Foresight, forecast, foresee
 from tetriserve.scheduler.checks import check_plan
@@ -271,13 +272,13 @@ class Scheduler:
 
     def _commit(self, assignment: Assignment, now_s: float, chunks: list[Chunk]) -> None:
         """Add encodings, the steps, and decodings; of these, all but the steps run on the first device."""
-        ids, devices, num_steps = assignment
+        ids, devices, num_steps = assignment.request_ids, assignment.devices, plain(assignment.num_steps)
         batch = [self._requests[request_id] for request_id in ids]
         for tracked in batch:
             self._pending.fly(tracked)
             if not tracked.encode_committed:
                 chunks.append(self._stage(Stage.ENCODE, tracked, devices[:1], now_s))
-        first_steps = tuple([tracked.committed_steps for tracked in batch])
+        first_steps = tuple([plain(tracked.committed_steps) for tracked in batch])
         moved = any(tracked.devices not in ((), devices) for tracked in batch)
         steps = Chunk(self._new_id(), Stage.DENOISE, ids, devices, first_steps, num_steps)
         profile_s = self._cost.chunk_s(steps, batch[0].request.size, moved)
