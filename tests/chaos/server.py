@@ -27,6 +27,7 @@ POLL_S = 0.05
 OPTIONS = {
     "dtype": "float32",
     "sizes": "128x128",
+    "default-part-s": "0.01",  # so that steps are interrupted, short as they are
     "hang-floor-s": "2",
     "grace-s": "30",
     "max-jobs": "100000",

@@ -27,6 +27,8 @@ FOUND: tuple[tuple[str, dict[str, Any]], ...] = (
     ("loaded model's text_encoder/config.json", {"hidden_act": ["quick_gelu"]}),
     ("loaded model's text_encoder_2/config.json", {"d_kv": None}),
     ("random model's transformer/config.json", {"num_layers": 10**9}),
+    ("random model's text_encoder/config.json", {"num_hidden_layers": 585}),
+    ("loaded model's text_encoder/config.json", {"num_hidden_layers": 585}),
 )
 
 
@@ -36,6 +38,16 @@ FOUND: tuple[tuple[str, dict[str, Any]], ...] = (
 def test_what_was_found_once_is_refused_in_words(name: str, values: dict[str, Any], tmp_path: Path) -> None:
     target = BY_NAME[name]
     refused(target, target.write(changed(target.documents[0], values)), tmp_path)
+
+
+def test_a_job_in_the_journal_with_a_number_that_no_float_can_hold(tmp_path: Path) -> None:
+    target = BY_NAME["job journal"]
+    record = target.documents[0]
+    params = record["call"]["params"] | {"num_inference_steps": HUGE}
+    data = target.write(record | {"call": record["call"] | {"params": params}})
+    target.check(data, tmp_path)
+    with pytest.raises(ValueError, match="too large"):
+        target.read(data, tmp_path)
 
 
 @pytest.mark.parametrize("number", [str(HUGE), "9" * 5000, "0x" + "f" * 5000], ids=["no float", "too long", "hex"])

@@ -13,7 +13,7 @@ from tetriserve.models.json_file import read_object
 
 MAX_NUMBER = 2**24
 """Of anything else. The largest in models that are served are sizes of vocabularies, up to 2**18."""
-LIMITS = {"layers": 1000, "pos_embed_max_size": 1024, "num_train_timesteps": 100_000}
+LIMITS = {"layers": 200, "pos_embed_max_size": 1024, "num_train_timesteps": 100_000}
 """By what a key holds. In models that are served these are 60, 384 and 1000."""
 
 

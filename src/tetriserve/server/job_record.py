@@ -70,5 +70,5 @@ def read_record(text: str) -> JobRecord:
     """From JSON. Raises ValueError."""
     try:
         return _RECORD.validate_json(text)
-    except InvalidRequestError as error:  # another version had other limits
+    except (InvalidRequestError, OverflowError) as error:  # another version had other limits; or no version had such
         raise ValueError(str(error)) from error
