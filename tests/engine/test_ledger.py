@@ -143,3 +143,17 @@ def test_where_an_exchange_can_not_be_broken_off_partners_of_who_left_it_are_giv
     assert ledger.overdue(5.9) is None
     assert (ledger.overdue(6.1) or (set(), ""))[0] == {1}
     assert ledger.entangled({1}) == {0, 1}
+
+
+def test_an_interrupted_step_that_is_over_but_not_told_yet_is_lost_with_its_rank() -> None:
+    ledger = Bookkeeper()
+    ledger.open(chunk(0, "a", devices=(2, 3)))
+    ledger.report(2, Finished(0, 1.0, 2.0))
+    for chunk_id, num_steps in ((1, 1.0), (2, 0.5)):
+        ledger.open(chunk(chunk_id, "a")._replace(first_steps=(chunk_id,), num_steps=num_steps))
+        for rank in (0, 1):
+            assert ledger.report(rank, Finished(chunk_id, 2.0, 3.0)) == []
+    assert ledger.lose((1,), "killed", 3.0) == []
+    done, whole, lost = ledger.report(3, Finished(0, 1.0, 4.0))
+    assert (done, whole) == (ChunkDone(0, 1.0, 4.0), ChunkDone(1, 2.0, 3.0))
+    assert lost == ChunkLost(2, "killed", suspect=False)

@@ -1,4 +1,6 @@
 import re
+import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,17 @@ from tetriserve.cost.packaged import load_profile
 from tetriserve.evaluation.deadlines import like_the_paper
 from tetriserve.evaluation.results import DONE, FAILED, Results
 from tetriserve.evaluation.run import groups_of
-from tetriserve.evaluation.study import PAPER_SIZES, STUDIES, Study, cells_of, looks_at_deadlines, peer_of, study_named
+from tetriserve.evaluation.study import (
+    PAPER_SIZES,
+    STUDIES,
+    VARIANTS,
+    Study,
+    cells_of,
+    looks_at_deadlines,
+    peer_of,
+    study_named,
+    variant_of,
+)
 from tetriserve.evaluation.workload import capacity_per_min, make_trace, rate_per_min
 from tetriserve.workload.mixes import uniform
 
@@ -33,6 +45,18 @@ def test_contenders_that_ignore_deadlines_run_once_for_all_scales() -> None:
     assert not looks_at_deadlines("fixed-sp2")
     assert peer_of("xdit-compiled-sp2") == ("xdit-compiled", 2)
     assert peer_of("fixed-sp2") is None
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_served_with_the_settings_that_it_is_simulated_with(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variant = variant_of(name)
+    main(["config", "--policy", variant.policy, *variant.options])
+    shown = tomllib.loads(capsys.readouterr().out)
+    assert shown["policy"] == variant.policy
+    assert shown["default"] == asdict(variant.scheduler.default)
+    assert variant != variant_of(variant.policy)
 
 
 def test_patterns_choose_tasks() -> None:

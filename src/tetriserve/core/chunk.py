@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
+from tetriserve.core.steps import is_whole
+
 
 class Stage(StrEnum):
     """The three stages of making an image."""
@@ -35,6 +37,11 @@ class Chunk(NamedTuple):
     def degree(self) -> int:
         """Degree of sequence parallelism."""
         return len(self.devices)
+
+    @property
+    def ends_within_step(self) -> bool:
+        """Whether its devices have to keep what there is of a step."""
+        return bool(self.first_steps) and not is_whole(self.first_steps[0] + self.num_steps)
 
 
 def doomed(in_flight: Iterable[Chunk], is_hit: Callable[[Chunk], bool]) -> list[Chunk]:

@@ -111,10 +111,11 @@ class Ledger:
         return ended
 
     def lose(self, ranks: Collection[int], message: str, now_s: float) -> list[Ended]:
-        """Ranks are gone, and with them the chunks that they were needed for."""
+        """Ranks are gone, and with them the chunks that they were needed for, or whose interrupted steps they kept."""
         heads, earlier = self._heads(), set[str]()
         for chunk_id, entry in self._open.items():
-            if entry.waiting and not entry.ranks.isdisjoint(ranks):
+            is_needed = entry.waiting or (entry.chunk.ends_within_step and not entry.lost)
+            if is_needed and not entry.ranks.isdisjoint(ranks):
                 at_hand = any(heads.get(rank) is entry for rank in ranks)
                 suspect = at_hand and earlier.isdisjoint(entry.chunk.request_ids)
                 entry.lost = ChunkLost(chunk_id, message, suspect)

@@ -65,8 +65,12 @@ class Board:
         self.idle.difference_update(block)
 
     def keep(self, block: Block) -> None:
-        """What is idle of a block is kept until the rest of it is free, unless it is kept for somebody already."""
-        if self.reserved_s.keys().isdisjoint(block):
+        """What is idle of a block is kept until the rest of it is free, if that is no less than half of it.
+
+        Not what is kept for somebody already.
+        """
+        idle = self.idle.intersection(block)
+        if 2 * len(idle) <= len(block) and self.reserved_s.keys().isdisjoint(block):
             free_s = self.view.free_s
             self.reserve(block, max([self.taken_s.get(device, free_s[device]) for device in block]))
 
