@@ -28,7 +28,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 async def make(page: Page, prompt: str = "a red apple", deadline_s: str = "20", steps: str = "20") -> None:
-    await expect(page.locator("#steps")).not_to_have_value("")  # or the default might come in the midst of what is typed
+    await expect(page.locator("#steps")).not_to_have_value("")  # else it may come amid what is typed
     await page.fill("#prompt", prompt)
     await page.fill("#deadline", deadline_s)
     await page.fill("#steps", steps)
