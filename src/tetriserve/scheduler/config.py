@@ -70,7 +70,7 @@ class DefaultConfig:
     def __post_init__(self) -> None:
         for name in ("chunk_s", "calm_chunk_s", "window_s", "idle_step_s", "slip_s", "part_s"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigurationError(f"{name} is {getattr(self, name)}, must be at least 0 seconds")
+                raise ConfigurationError(f"{name} is {getattr(self, name)}, must be at least 0 seconds, and finite")
         if not 0 <= self.late_efficiency <= 1:
             raise ConfigurationError(f"late_efficiency is {self.late_efficiency}, must be from 0 to 1")
         if self.num_ahead < 1:
