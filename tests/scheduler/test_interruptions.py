@@ -169,7 +169,9 @@ def test_late_requests_that_are_within_a_step_go_on_before_others_however_many()
 def test_a_profile_without_single_devices_can_be_cut_too() -> None:
     cost = make_cost(2)
     entries = tuple(entry for entry in cost.profile.entries if entry.degree == 2)
-    assert default(CostModel(replace(cost.profile, entries=entries), 2), 2, DefaultConfig())
+    wide = CostModel(replace(cost.profile, entries=entries), 2)
+    plan, _ = default(wide, 2, DefaultConfig())(make_view([make_request_view("a", LARGE)], 2)._replace(cost=wide), None)
+    assert [(one.devices, one.num_steps) for one in plan.assignments] == [((0, 1), 0.5)]
 
 
 @given(st.floats(1e-3, 10), st.floats(1e-3, 10))

@@ -55,6 +55,7 @@ class Denoiser:
         """
         cell = self._cell(states, group)
         program = self._program(cell)
+        whole_step = self.graphs.find(cell) or program.step
         prepared = [self._prepare(state, cell.shape.passes) for state in states]
         inputs, taken, ended = self._inputs(program, states, prepared), 0.0, False
         while taken < num_steps:
@@ -67,7 +68,7 @@ class Denoiser:
             )
             stepped: Tensor | None
             if end - begin == 1:
-                stepped = (self.graphs.find(cell) or program.step)(inputs)
+                stepped = whole_step(inputs)
             else:
                 stepped = self._part(program, inputs, begin, end, states[0].request.request_id)
             taken += end - begin
