@@ -5,9 +5,9 @@ Owns which packages, which glyphs and how they are rendered. Knows nothing of mo
     python training/build_data.py --packages PACKAGE_DIR --out DATA_DIR
 
 `PACKAGE_DIR` receives the tarballs (`npm pack`; those already there are not fetched again). `DATA_DIR`
-receives `captions.jsonl` (one row an image: file, style, hexcode, emoji, label, tags) and
-`<style>/<hexcode>.webp`, RGBA: 256 px in the style "3d" (its native size), 512 px in the styles rendered
-from SVG. Images already there are kept.
+receives `captions.jsonl` (one row an image: file, style, hexcode, emoji, label, tags, and the hue, in turns, of
+sprites that can take another colour) and `<style>/<hexcode>.webp`, RGBA: 256 px in the style "3d" (its native
+size), 512 px in the styles rendered from SVG. Images already there are kept.
 """
 
 import argparse
@@ -17,9 +17,11 @@ import subprocess
 import tarfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import resvg_py
+from colours import COLOURS, main_hue
 from PIL import Image
 
 PACKAGES = {
@@ -32,6 +34,8 @@ PACKAGES = {
 SVG_STYLES = ("color", "flat", "noto")
 SVG_SIZE_PX = 512
 WEBP_QUALITY = 76
+COLOURABLE_GROUPS = (3, 4, 5, 6, 7)
+"""Animals and plants, food, places and vehicles, activities, objects: not faces, people and signs."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Concept:
     emoji: str
     label: str
     tags: tuple[str, ...]
+    is_colourable: bool
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,9 @@ def read_concepts(tarball: Path) -> list[Concept]:
         group, subgroup = row.get("group"), subgroups.get(str(row.get("subgroup")))
         if group in (None, 2) or subgroup == "country-flag" or row["label"].startswith("family"):
             continue
-        tags = tuple(row.get("tags", ()))
-        concepts.append(Concept(canonical(row["hexcode"]), row["emoji"], row["label"].lower(), tags))
+        tags, label = tuple(row.get("tags", ())), row["label"].lower()
+        is_colourable = group in COLOURABLE_GROUPS and not set(label.split()) & COLOURS.keys()
+        concepts.append(Concept(canonical(row["hexcode"]), row["emoji"], label, tags, is_colourable))
     return concepts
 
 
@@ -132,6 +138,12 @@ def render(job: RenderJob) -> None:
     Image.open(io.BytesIO(bytes(png))).convert("RGBA").save(job.path, quality=WEBP_QUALITY, method=2)
 
 
+def with_hue(row: dict, out: Path) -> dict:
+    """The row as it is written: its picture's main hue in place of whether it may be told."""
+    is_colourable = row.pop("is_colourable")
+    return {**row, "hue": main_hue(Image.open(out / row["file"]).convert("RGBA")) if is_colourable else None}
+
+
 def plan(packages: Path, out: Path) -> tuple[list[RenderJob], list[dict]]:
     """Join all sources; return the images to write and the rows of `captions.jsonl`."""
     tarballs = {key: fetch(package, packages) for key, package in PACKAGES.items()}
@@ -169,6 +181,7 @@ def main() -> None:
             (args.out / style).mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor() as pool:
         list(pool.map(render, jobs, chunksize=32))
+        rows = list(pool.map(with_hue, rows, repeat(args.out), chunksize=32))
     with (args.out / "captions.jsonl").open("w") as lines:
         lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     concepts = len({row["hexcode"] for row in rows})

@@ -1,14 +1,17 @@
 """What a picture is called, and how that becomes tokens.
 
 Owns the caption grammar and the tokenizer. A prompt only ever nearly matches a caption, so the grammar is
-wide: label alone, with an article, with tags, tags alone, the emoji character itself, with and without the
-style. Knows nothing of pixels.
+wide: label alone, with an article, with tags, tags alone, the emoji character itself, with and without
+colour, background and style. Knows nothing of pixels.
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import torch
+from colours import BACKGROUNDS, COLOURS, name_of
+from pictures import Picture
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -32,26 +35,47 @@ def with_style(text: str, style: str, rng: random.Random) -> str:
     return f"{text} in {style} style" if roll < 0.9 else f"{style} {text}"
 
 
-def describe(row: dict, rng: random.Random) -> str:
-    """One way to name the concept of a row of `captions.jsonl`, without its style."""
-    label, tags, roll = row["label"], row["tags"], rng.random()
-    if roll < 0.52:
-        return label
-    if roll < 0.68:
-        return with_article(label)
-    if roll < 0.82 and tags:
-        return ", ".join([label, *rng.sample(tags, min(len(tags), rng.randint(1, 3)))])
-    if roll < 0.92 and tags:
-        tag = rng.choice(tags)
-        return rng.choice([tag, with_article(tag), " ".join(rng.sample(tags, min(len(tags), 2)))])
-    if roll < 0.96:
-        return row["emoji"]
-    return rng.choice(["a picture of ", "an emoji of ", "a drawing of "]) + with_article(label)
+class Captioner:
+    """Names pictures of the rows of `captions.jsonl` in one of many ways. Tags that few concepts share come oftener."""
 
+    def __init__(self, rows: Sequence[dict], rng: random.Random) -> None:
+        self.rng = rng
+        self.uses = Counter(tag for tags in {row["hexcode"]: row["tags"] for row in rows}.values() for tag in tags)
 
-def caption(row: dict, rng: random.Random) -> str:
-    """A caption of one sprite on white."""
-    return with_style(describe(row, rng), row["style"], rng)
+    def tag(self, tags: Sequence[str]) -> str:
+        """One of the tags."""
+        return self.rng.choices(tags, [1 / self.uses[tag] for tag in tags])[0]
+
+    def describe(self, row: dict) -> str:
+        """One way to name the concept of a row, without style, colour or background."""
+        label, tags, rng, roll = row["label"], row["tags"], self.rng, self.rng.random()
+        if roll < 0.52:
+            return label
+        if roll < 0.66:
+            return with_article(label)
+        if roll < 0.77 and tags:
+            return ", ".join([label, *rng.sample(tags, min(len(tags), rng.randint(1, 3)))])
+        if roll < 0.93 and tags:
+            tag = self.tag(tags)
+            return rng.choice([tag, with_article(tag), " ".join(rng.sample(tags, min(len(tags), 2)))])
+        if roll < 0.96:
+            return row["emoji"]
+        return rng.choice(["a picture of ", "an emoji of ", "a drawing of "]) + with_article(label)
+
+    def in_colour(self, row: dict, colour: str) -> str:
+        """Name a concept and the colour it has."""
+        noun = self.tag(row["tags"]) if row["tags"] and self.rng.random() < 0.35 else row["label"]
+        text = f"{colour} {noun}"
+        return text if self.rng.random() < 0.6 else with_article(text)
+
+    def caption(self, row: dict, picture: Picture) -> str:
+        """A caption of a picture of the row's sprite. Some name a colour that the sprite has by itself."""
+        own = name_of(row["hue"]) if row["hue"] is not None and self.rng.random() < 0.12 else None
+        colour = picture.colour or own
+        text = self.in_colour(row, colour) if colour else self.describe(row)
+        if picture.background:
+            text += self.rng.choice([" on a {} background", ", {} background", " on {}"]).format(picture.background)
+        return with_style(text, row["style"], self.rng)
 
 
 def reference_prompt(row: dict) -> str:
@@ -61,12 +85,13 @@ def reference_prompt(row: dict) -> str:
 
 def corpus(rows: Sequence[dict]) -> Iterable[str]:
     """Text from which the vocabulary is learned; labels weigh more than tags."""
-    rng = random.Random(0)
+    captioner = Captioner(rows, random.Random(0))
+    yield from [*COLOURS, *BACKGROUNDS] * 100
     for row in rows:
         yield from [reference_prompt(row)] * 4
         yield " ".join(row["tags"])
         yield row["emoji"]
-        yield from (describe(row, rng) for _ in range(2))
+        yield from (captioner.describe(row) for _ in range(2))
 
 
 def train_tokenizer(rows: Sequence[dict]) -> PreTrainedTokenizerFast:
@@ -96,8 +121,10 @@ def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> torch.Te
     return torch.tensor(batch["input_ids"], dtype=torch.int16)
 
 
-def encode_rows(tokenizer: PreTrainedTokenizerFast, rows: Sequence[dict], num_captions: int, seed: int) -> torch.Tensor:
-    """Return `num_captions` captions of every row as tokens (len(rows), num_captions, TEXT_TOKENS) int16."""
-    rng = random.Random(seed)
-    texts = [caption(row, rng) for row in rows for _ in range(num_captions)]
-    return encode(tokenizer, texts).view(len(rows), num_captions, TEXT_TOKENS)
+def encode_pictures(
+    tokenizer: PreTrainedTokenizerFast, rows: Sequence[dict], pictures: Sequence[Picture], num_captions: int, seed: int
+) -> torch.Tensor:
+    """Return `num_captions` captions of every picture as tokens (len(pictures), num_captions, TEXT_TOKENS) int16."""
+    captioner = Captioner(rows, random.Random(seed))
+    texts = [captioner.caption(rows[picture.row], picture) for picture in pictures for _ in range(num_captions)]
+    return encode(tokenizer, texts).view(len(pictures), num_captions, TEXT_TOKENS)

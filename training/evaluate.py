@@ -26,13 +26,17 @@ from sprites import Sprites, read_rows
 THUMBNAIL_PX = 32
 FREE_PROMPTS = (
     "a red apple",
-    "happy dog",
     "blue car",
+    "a puppy",
     "pizza",
-    "a rocket",
     "green frog",
-    "puppy",
+    "a rocket on a purple background",
+    "house",
+    "happy dog",
     "sad face",
+    "a pink elephant",
+    "white horse on a blue background",
+    "a cup of coffee",
 )
 ODD_PROMPTS = ("", "zxqv blorptang", "🍕", "Ein roter Apfel", "赤いりんご", "a red apple " * 834)
 OTHER_SIZES = ((128, 128), (192, 320), (320, 192), (512, 512))

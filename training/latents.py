@@ -4,6 +4,7 @@ Owns which sizes are trained, and how often. Knows nothing of the loss.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import captions
@@ -11,15 +12,17 @@ import torch
 from diffusers import AutoencoderKL
 from einops import rearrange
 from networks import PIXELS_PER_TOKEN
+from pictures import Picture
 from sprites import Sprites
 
 PIXELS_PER_CHUNK = 8 * 2**20
-EARLY = 0.4  # of the schedule: small images first, three times as many for the same arithmetic
+EARLY = 0.3  # of the schedule: small images first, three times as many for the same arithmetic
+SHARE_PLAIN = 0.7  # of a batch: sprites as they are
 
 
 @dataclass(frozen=True)
 class Size:
-    """An image size, its share of steps early and late, and the sprites encoded at it (every n-th)."""
+    """An image size, its share of steps early and late, and the varied pictures encoded at it (every n-th)."""
 
     height: int
     width: int
@@ -34,12 +37,24 @@ class Size:
 
 
 SIZES = (
-    Size(256, 256, 0.25, 0.68),
-    Size(128, 128, 0.70, 0.18),
-    Size(512, 512, 0.01, 0.05, every=4),
-    Size(192, 320, 0.02, 0.045, every=2),
-    Size(320, 192, 0.02, 0.045, every=2),
+    Size(256, 256, 0.26, 0.52),
+    Size(128, 128, 0.68, 0.18),
+    Size(512, 512, 0.02, 0.20, every=4),
+    Size(192, 320, 0.02, 0.05, every=2),
+    Size(320, 192, 0.02, 0.05, every=2),
 )
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """Pictures, and tokens (N, K, T) int16 of K captions of each."""
+
+    pictures: Sequence[Picture]
+    tokens: torch.Tensor
+
+    def every(self, n: int) -> "Captioned":
+        """Every n-th of them."""
+        return Captioned(self.pictures[::n], self.tokens[::n])
 
 
 @dataclass(frozen=True)
@@ -64,37 +79,51 @@ def encode(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
     return pack((mean - vae.config.shift_factor) * vae.config.scaling_factor).half()
 
 
-def encode_rows(vae: AutoencoderKL, sprites: Sprites, rows: torch.Tensor, size: Size) -> torch.Tensor:
-    """Encode each of the rows' sprites alone on white at `size`."""
-    chunk = max(1, PIXELS_PER_CHUNK // (size.height * size.width))
-    return torch.cat([encode(vae, sprites.single(part, size.height, size.width)) for part in rows.split(chunk)])
+def encode_pictures(vae: AutoencoderKL, sprites: Sprites, pictures: Sequence[Picture], size: Size) -> torch.Tensor:
+    """Encode pictures at `size`: (N, L, 64) fp16."""
+    num = max(1, PIXELS_PER_CHUNK // (size.height * size.width))
+    chunks = [pictures[first : first + num] for first in range(0, len(pictures), num)]
+    return torch.cat([encode(vae, sprites.draw(chunk, size.height, size.width)) for chunk in chunks])
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pictures of one size and kind, and their captions."""
+
+    latents: torch.Tensor  # (N, L, 64) fp16
+    tokens: torch.Tensor  # (N, K, T) int16
+
+    def draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Random latents (count, L, 64), and one of the captions of each (count, T)."""
+        device, (num, num_captions) = self.latents.device, self.tokens.shape[:2]
+        images = torch.randint(num, (count,), device=device)
+        return self.latents[images], self.tokens[images, torch.randint(num_captions, (count,), device=device)]
 
 
 class TrainingSet:
     """Encodes everything once, then hands out random batches without leaving the device."""
 
     def __init__(
-        self, sprites: Sprites, vae: AutoencoderKL, captions_of_rows: torch.Tensor, empty: torch.Tensor
+        self, sprites: Sprites, vae: AutoencoderKL, plain: Captioned, varied: Captioned, empty: torch.Tensor
     ) -> None:
-        """Take (N, K, T) int16, K captions for each row, and the empty prompt's tokens (T,) int16."""
+        """Take what is to be seen as it is and varied, and the empty prompt's tokens (T,) int16."""
         self.empty = empty.to(sprites.device)
-        tokens = captions_of_rows.to(sprites.device)
-        self.latents: dict[Size, torch.Tensor] = {}  # (N, L, 64) fp16
-        self.tokens: dict[Size, torch.Tensor] = {}  # (N, K, T) int16
-        for size in SIZES:
-            rows = torch.arange(0, len(sprites), size.every, device=sprites.device)
-            self.latents[size], self.tokens[size] = encode_rows(vae, sprites, rows, size), tokens[rows]
+        self.pools = {
+            size: [
+                Pool(encode_pictures(vae, sprites, part.pictures, size), part.tokens.to(sprites.device))
+                for part in (plain, varied.every(size.every))
+            ]
+            for size in SIZES
+        }
 
     def batch(self, max_tokens: int, caption_dropout: float, progress: float, generator: random.Random) -> Batch:
         """A batch of one size with about `max_tokens` tokens, text included."""
         shares = [size.early_share if progress < EARLY else size.late_share for size in SIZES]
         size = generator.choices(SIZES, shares)[0]
-        latents, all_tokens = self.latents[size], self.tokens[size]
-        count, num_captions = all_tokens.shape[:2]
         num = max(1, max_tokens // (size.num_tokens + captions.TEXT_TOKENS))
-        device = latents.device
-        images = torch.randint(count, (num,), device=device)
-        tokens = all_tokens[images, torch.randint(num_captions, (num,), device=device)]
-        is_dropped = torch.rand(num, 1, device=device) < caption_dropout
-        tokens = torch.where(is_dropped, self.empty, tokens)
-        return Batch(latents[images].float(), tokens.long(), size)
+        num_plain = round(num * SHARE_PLAIN)
+        plain, varied = self.pools[size]
+        drawn = plain.draw(num_plain), varied.draw(num - num_plain)
+        latents, tokens = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        is_dropped = torch.rand(num, 1, device=latents.device) < caption_dropout
+        return Batch(latents.float(), torch.where(is_dropped, self.empty, tokens).long(), size)

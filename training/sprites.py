@@ -4,12 +4,15 @@ Owns decoding, resizing and compositing, on the device of the tensors. Knows not
 """
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from colours import BACKGROUNDS, recolour
+from pictures import Picture
 from PIL import Image
 
 NATIVE_PX = {"3d": 256, "color": 512, "flat": 512, "noto": 512}
@@ -99,4 +102,16 @@ class Sprites:
         side = min(height, width)
         canvas = self.blank(len(indices), height, width, colours)
         paste(canvas, self.gather(indices, side), (height - side) // 2, (width - side) // 2)
+        return canvas * 2 - 1
+
+    def draw(self, pictures: Sequence[Picture], height: int, width: int) -> torch.Tensor:
+        """Draw pictures, each sprite as large as fits, in the middle: (B, 3, height, width) in -1..1."""
+        side = min(height, width)
+        colours = torch.tensor([BACKGROUNDS[p.background] if p.background else (255, 255, 255) for p in pictures])
+        canvas = self.blank(len(pictures), height, width, colours / 255)
+        sprites = self.gather(torch.tensor([p.row for p in pictures], device=self.device), side)
+        if changed := [place for place, p in enumerate(pictures) if p.colour]:
+            hues = torch.tensor([self.rows[pictures[place].row]["hue"] for place in changed], device=self.device)
+            sprites[changed] = recolour(sprites[changed], hues, [str(pictures[place].colour) for place in changed])
+        paste(canvas, sprites, (height - side) // 2, (width - side) // 2)
         return canvas * 2 - 1

@@ -10,15 +10,17 @@ at two guidance scales, and contact sheets.
 """
 
 import argparse
+import shutil
 from pathlib import Path
 
 import torch
-from captions import encode, encode_rows, reference_prompt, train_tokenizer
+from captions import encode, encode_pictures, reference_prompt, train_tokenizer
 from diffusers import AutoencoderKL, FluxPipeline
 from evaluate import FREE_PROMPTS, draw_rows, generate, score, tile
-from latents import TrainingSet
+from latents import Captioned, TrainingSet
 from loop import Clock
 from networks import make_pipeline
+from pictures import plain_pictures, varied_pictures
 from safetensors.torch import load_file, save_file
 from sprites import Sprites, read_rows
 from train_transformer import Run, train_transformer
@@ -26,7 +28,8 @@ from train_vae import finish_vae, train_vae
 from transformers import PreTrainedTokenizerFast
 
 PREVIEW_GUIDANCE_SCALES = (2.0, 3.5)
-CAPTIONS_PER_IMAGE = 48
+CAPTIONS_PER_IMAGE, CAPTIONS_PER_VARIED_IMAGE = 48, 12
+LARGE_PX = 512
 
 
 def prepared_tokenizer(data: Path, work: Path) -> PreTrainedTokenizerFast:
@@ -37,12 +40,25 @@ def prepared_tokenizer(data: Path, work: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-def prepared_tokens(tokenizer: PreTrainedTokenizerFast, rows: list[dict], work: Path) -> torch.Tensor:
-    """Captions of the rows as tokens (N, CAPTIONS_PER_IMAGE, T), kept in `work`: they take half a minute."""
+def prepared_pictures(tokenizer: PreTrainedTokenizerFast, rows: list[dict], work: Path) -> tuple[Captioned, Captioned]:
+    """What is trained as it is, and varied; captions are kept in `work`: they take a minute."""
+    plain, varied = plain_pictures(rows), varied_pictures(rows, seed=0)
     path = work / f"captions-{len(rows)}.safetensors"
     if not path.exists():
-        save_file({"tokens": encode_rows(tokenizer, rows, CAPTIONS_PER_IMAGE, seed=0)}, path)
-    return load_file(path)["tokens"]
+        tokens = {
+            "plain": encode_pictures(tokenizer, rows, plain, CAPTIONS_PER_IMAGE, seed=0),
+            "varied": encode_pictures(tokenizer, rows, varied, CAPTIONS_PER_VARIED_IMAGE, seed=1),
+        }
+        save_file(tokens, path)
+    tokens = load_file(path)
+    return Captioned(plain, tokens["plain"]), Captioned(varied, tokens["varied"])
+
+
+def begin_with(folder: Path, work: Path) -> None:
+    """Take over autoencoder and tokenizer of an exported model, where `work` has none."""
+    for part in ("vae", "tokenizer"):
+        if not (work / part).exists():
+            shutil.copytree(folder / part, work / part)
 
 
 def preview(pipeline: FluxPipeline, sprites: Sprites, work: Path) -> None:
@@ -53,8 +69,11 @@ def preview(pipeline: FluxPipeline, sprites: Sprites, work: Path) -> None:
     for scale in PREVIEW_GUIDANCE_SCALES:
         images = generate(pipeline, [*prompts, *FREE_PROMPTS], scale, steps=20)
         print(f"guidance {scale}: {score(images[: len(asked)], asked, sprites)}", flush=True)
-        pictures = [*images[:32], *images[len(asked) :]]
+        pictures = [*images[: len(asked)][:32], *images[len(asked) :]]
         tile(pictures, [*prompts[:32], *FREE_PROMPTS], columns=8, cell_px=132).save(work / f"preview-{scale}.png")
+    large = [*prompts[:8], *FREE_PROMPTS[:8]]
+    images = generate(pipeline, large, PREVIEW_GUIDANCE_SCALES[-1], 20, LARGE_PX, LARGE_PX)
+    tile(list(images), large, columns=8, cell_px=260).save(work / f"preview-{LARGE_PX}px.png")
 
 
 def main() -> None:
@@ -68,7 +87,7 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=49152, help="transformer: tokens a step, text included")
     parser.add_argument("--vae-batch", type=int, default=96, help="crops a step")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of the blocks")
-    parser.add_argument("--init", type=Path, help="transformer: averaged weights to begin with")
+    parser.add_argument("--init", type=Path, help="transformer: an exported model to begin with")
     parser.add_argument("--limit-per-style", type=int, help="use only so many sprites of each style (for trials)")
     args = parser.parse_args()
 
@@ -84,11 +103,13 @@ def main() -> None:
         train_vae(sprites, args.work, clock, args.vae_batch)
         finish_vae(sprites, args.work)
         return
+    if args.init:
+        begin_with(args.init, args.work)
     vae = AutoencoderKL.from_pretrained(args.work / "vae", torch_dtype=torch.float32).requires_grad_(False)
     vae = vae.to(device, memory_format=torch.channels_last)
     tokenizer = prepared_tokenizer(args.data, args.work)
-    tokens = prepared_tokens(tokenizer, sprites.rows, args.work)
-    data = TrainingSet(sprites, vae, tokens, encode(tokenizer, [""])[0])
+    plain, varied = prepared_pictures(tokenizer, sprites.rows, args.work)
+    data = TrainingSet(sprites, vae, plain, varied, encode(tokenizer, [""])[0])
     print(f"training set ready after {clock.piece_spent_s:.0f} s", flush=True)
     run = Run(device, args.work, clock, getattr(torch, args.precision))
     if args.init and run.step == 0:

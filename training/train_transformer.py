@@ -13,12 +13,14 @@ import lean_flux
 import torch
 import torch.nn.functional as F
 from captions import TEXT_TOKENS
+from diffusers import FluxTransformer2DModel
 from latents import Batch, Size, TrainingSet
 from loop import Average, Clock, LossGuard, learning_rate, load, save
 from muon import Muon
 from networks import PIXELS_PER_TOKEN, make_text_encoder, make_text_encoder_2, make_transformer, shift_at
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
+from transformers import CLIPTextModel, T5EncoderModel
 
 PEAK_LEARNING_RATE = 1.6e-3
 WARMUP_STEPS = 300
@@ -114,9 +116,15 @@ class Run:
             self.average.values, self.step = state["average"], state["step"]
             self.clock.spent_before_s = state["spent_s"]
 
-    def start_from(self, averaged: Path) -> None:
-        """Begin with the averaged weights of another run, without its optimizer state."""
-        self.learner.load_state_dict(load_file(averaged, device=self.device))
+    def start_from(self, folder: Path) -> None:
+        """Begin with an exported model's weights, without optimizer state."""
+        self.learner.transformer.load_state_dict(
+            FluxTransformer2DModel.from_pretrained(folder / "transformer").state_dict()
+        )
+        self.learner.text_encoder.load_state_dict(CLIPTextModel.from_pretrained(folder / "text_encoder").state_dict())
+        self.learner.text_encoder_2.load_state_dict(
+            T5EncoderModel.from_pretrained(folder / "text_encoder_2").state_dict()
+        )
         self.average = Average(self.parameters, decay=self.average.decay)
         self.half.refresh()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from colours import BACKGROUNDS
 from loop import Average, Clock, LossGuard, learning_rate, load, save
 from networks import make_vae
 from sprites import Sprites
@@ -12,24 +13,13 @@ from sprites import Sprites
 CROP_PX = 128
 SIDES_PX, SIDE_WEIGHTS = (128, 192, 256, 384, 512), (3, 1, 5, 1, 2)
 SHARE_ON_WHITE = 0.67
-BACKGROUNDS = (
-    (222, 68, 60),
-    (247, 152, 62),
-    (250, 214, 84),
-    (96, 184, 104),
-    (88, 148, 236),
-    (150, 106, 214),
-    (246, 160, 196),
-    (160, 164, 172),
-    (24, 24, 28),
-)
 PEAK_LEARNING_RATE = 2e-3
 KL_WEIGHT = 1e-3
 
 
 def random_colours(count: int) -> torch.Tensor:
     """Return (count, 3) in 0..1: white for two thirds, else one of the backgrounds."""
-    palette = torch.tensor(BACKGROUNDS) / 255
+    palette = torch.tensor(list(BACKGROUNDS.values())) / 255
     chosen = palette[torch.randint(len(palette), (count,))]
     return torch.where(torch.rand(count, 1) < SHARE_ON_WHITE, torch.ones(3), chosen)
 
