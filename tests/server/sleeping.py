@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fastapi import FastAPI
 
 from scheduler.builders import LARGE, MEDIUM, SMALL, make_cost
+from sim.loop_clock import LoopClock
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.events import ChunkDone, ChunkLost, News, StepDone, WorkersBack, WorkersLost
 from tetriserve.core.image import Image
@@ -30,16 +31,6 @@ from tetriserve.server.listen import base_url, bind, serving_in_background
 from tetriserve.sim.executor import Faults, SimulatedExecutor
 
 CARD = ModelCard("sleeper", "FluxPipeline", 32, "embedded", 3.5, 20, (SMALL, MEDIUM, LARGE))
-
-
-class LoopClock:
-    """The clock of the running event loop."""
-
-    def now_s(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def call_at(self, at_s: float, rank: int, call: Callable[[], None]) -> None:
-        asyncio.get_running_loop().call_at(at_s, call)
 
 
 class SleepingExecutor(SimulatedExecutor):

@@ -1,25 +1,12 @@
 """The simulated executor behind a wall clock: what a runtime without devices would use."""
 
 import asyncio
-from collections.abc import Callable
 
 from scheduler.builders import make_cost, make_request
+from sim.loop_clock import LoopClock
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.events import Event
 from tetriserve.sim.executor import SimulatedExecutor
-
-
-class LoopClock:
-    """The clock of the running event loop."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-
-    def now_s(self) -> float:
-        return self._loop.time()
-
-    def call_at(self, at_s: float, rank: int, call: Callable[[], None]) -> None:
-        self._loop.call_at(at_s, call)
 
 
 async def test_chunks_take_their_time_in_real_seconds() -> None:
