@@ -19,7 +19,9 @@ from tetriserve.commands.progress import progress_bar
 from tetriserve.core.errors import ConfigurationError, EngineError
 from tetriserve.cost.deadline import published_slo_s
 from tetriserve.cost.model import CostModel
+from tetriserve.engine.devices import resolve_devices
 from tetriserve.metrics.attainment import slo_attainment
+from tetriserve.runtime.checks import check_settings
 from tetriserve.runtime.config import ServingConfig
 from tetriserve.runtime.launch import LoadedModel, loaded_model
 from tetriserve.server.app import create_app
@@ -42,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
     if not 0 < args.load <= 100:
         raise ConfigurationError(f"--load {args.load:g}: must be above 0 and at most 100")
     config = serving_config(args)
+    check_settings(config, len(resolve_devices(config.devices)))
     make_directory(args.out)
     asyncio.run(_demo(args, config))
 

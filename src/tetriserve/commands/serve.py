@@ -8,16 +8,17 @@ from collections.abc import Callable
 from fastapi import FastAPI
 from rich.console import Console
 
+from tetriserve.commands.checks import checked
 from tetriserve.commands.options import resolved
 from tetriserve.commands.progress import progress_bar
-from tetriserve.core.errors import ConfigurationError
+from tetriserve.engine.devices import resolve_devices
+from tetriserve.runtime.checks import check_model
 from tetriserve.runtime.launch import loaded_model
 from tetriserve.runtime.service import Service
 from tetriserve.server.app import app_of
 from tetriserve.server.context import Context
 from tetriserve.server.disk_archive import open_archive
 from tetriserve.server.drain import ContextDrain
-from tetriserve.server.keys import with_keys
 from tetriserve.server.listen import base_url, bind, serve_until_signal
 from tetriserve.server.logs import set_up_logs
 
@@ -36,8 +37,9 @@ async def _serve(args: argparse.Namespace) -> None:
     console = Console(stderr=True)
     configuration = resolved(args).configuration
     set_up_logs(configuration.logs)
-    config, listen = configuration.serving.fetched(), configuration.listen
-    server = with_keys(configuration.server)
+    configuration = checked(configuration, len(resolve_devices(configuration.serving.devices)))
+    config, listen, server = configuration.serving.fetched(), configuration.listen, configuration.server
+    check_model(config)
     with bind(listen.host, listen.port) as listener, progress_bar(console, "Starting") as progress:
         async with open_archive(server) as archive, loaded_model(config, progress) as model:
             context = Context.of(model.service(config), server, archive)
@@ -67,12 +69,8 @@ def _trace(app: FastAPI, service: Service, endpoint: str | None) -> Callable[[],
     """Give the application spans, if they are wanted. What comes back sends the last of them."""
     if endpoint is None:
         return lambda: None
-    try:
-        from tetriserve.server.spans import exporting_to, trace_calls  # noqa: PLC0415  (an extra)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"otlp_endpoint needs OpenTelemetry ({error.name} is missing): pip install 'tetriserve[otel]'"
-        ) from error
+    from tetriserve.server.spans import exporting_to, trace_calls  # noqa: PLC0415  (an extra)
+
     return trace_calls(app, service.runtime, exporting_to(endpoint))
 
 

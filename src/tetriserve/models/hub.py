@@ -4,7 +4,6 @@ Token, cache, endpoint and offline mode are huggingface_hub's own: `hf auth logi
 HF_HUB_OFFLINE.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.card import CARD_FILE, INDEX_FILE, check_pipeline
 from tetriserve.models.json_file import read_object
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 PRECISION_VARIANTS = "*.fp16*"
 """Copies of the same weights in another format, beside the files that are used."""
 

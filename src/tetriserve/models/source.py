@@ -1,9 +1,12 @@
 """From what an operator names as the model to a directory on this machine. Importable without torch."""
 
+import re
 from pathlib import Path
 
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.models.architectures import PREFIX, architecture_directory, architectures
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def find_model(name: str) -> Path:
@@ -27,11 +30,16 @@ def fetch_model(model: Path, revision: str | None = None, *, with_transformer: b
                 f"revision {revision!r}: {str(model)!r} is a directory; only the hub has revisions"
             )
         return model
+    if not is_on_hub(model):
+        return model
     from tetriserve.models import hub  # noqa: PLC0415  (takes a while, and only models on the hub need it)
 
-    if hub.HUB_ID.fullmatch(str(model)) is None:
-        return model
     return hub.download(str(model), revision, with_transformer=with_transformer)
+
+
+def is_on_hub(model: Path) -> bool:
+    """Whether `model` is no directory, and reads like the name of a model on the hub."""
+    return not model.exists() and HUB_ID.fullmatch(str(model)) is not None
 
 
 def model_name(directory: Path) -> str:

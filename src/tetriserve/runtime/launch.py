@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tetriserve.core.blocks import degrees
 from tetriserve.cost.model import CostModel
-from tetriserve.cost.profile import Profile, unmeasured_profile
+from tetriserve.cost.profile import Profile
 from tetriserve.cost.store import ProfileStore
 from tetriserve.engine.config import EngineConfig
 from tetriserve.engine.devices import resolve_devices
 from tetriserve.engine.executor import ProcessExecutor
 from tetriserve.models.card import ModelCard, read_card
+from tetriserve.runtime.checks import check_settings
 from tetriserve.runtime.config import ServingConfig
 from tetriserve.runtime.machine import cpu_name
 from tetriserve.runtime.mailbox import Mailbox
@@ -71,20 +71,13 @@ class LoadedModel:
 @asynccontextmanager
 async def loaded_model(config: ServingConfig, progress: Progress) -> AsyncIterator[LoadedModel]:
     """A model ready to serve. Raises ConfigurationError before anything starts, EngineError if the workers can't."""
+    check_settings(config, len(resolve_devices(config.devices)))
     card = read_card(config.model_dir)
     menu = Menu(card, config.sizes_for(card))
-    _check_policy(config, menu)
     async with workers(config, progress) as (executor, mailbox):
         profile = await obtain_profile(config, menu, executor, mailbox, progress)
         logger.info("%s, resolved to %s and sizes %s", config, executor.config, menu.sizes)
         yield LoadedModel(menu, profile, executor, mailbox)
-
-
-def _check_policy(config: ServingConfig, menu: Menu) -> None:
-    """Raises ConfigurationError if the policy is unknown or does not fit the devices."""
-    num_devices = len(resolve_devices(config.devices))
-    profile = unmeasured_profile(menu.card.name, menu.sizes, degrees(num_devices))
-    make_policy(config.policy, CostModel(profile, num_devices), num_devices)
 
 
 async def obtain_profile(

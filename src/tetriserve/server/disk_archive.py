@@ -38,8 +38,9 @@ async def open_archive(config: ServerConfig) -> AsyncIterator[JobArchive]:
     if config.job_store == MEMORY:
         yield MemoryArchive()
         return
+    url = None if config.job_store is None else database(config.job_store)
     with state_dir(config.state_dir or platformdirs.user_state_path("tetriserve")) as state:
-        url = _url(config.job_store, state.path / DATABASE_FILE)
+        url = url or _own_database(state.path / DATABASE_FILE)
         with ThreadPoolExecutor(1, "jobs") as thread:
             journal = await asyncio.get_running_loop().run_in_executor(thread, Journal, url, state.server)
             try:
@@ -48,16 +49,25 @@ async def open_archive(config: ServerConfig) -> AsyncIterator[JobArchive]:
                 thread.submit(journal.close)
 
 
-def _url(job_store: str | None, default: Path) -> URL:
-    """The default is made, so that nobody else may read it. Raises ConfigurationError."""
-    if job_store is None:
-        default.touch(0o600)
-        return URL.create("sqlite", database=str(default))
+def database(job_store: str) -> URL:
+    """What is connected to, for which there is a driver here. Raises ConfigurationError."""
     try:
         url = make_url(job_store)
+        url = url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+        url.get_dialect().import_dbapi()
     except (ArgumentError, ValueError) as error:
         raise ConfigurationError(f"job_store is no URL of a database: {error}") from error
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+    except ImportError as error:
+        raise ConfigurationError(
+            f"job_store {url.drivername} needs {error.name}: pip install 'tetriserve[postgres]'"
+        ) from error
+    return url
+
+
+def _own_database(path: Path) -> URL:
+    """In a file that is made, so that nobody else may read it."""
+    path.touch(0o600)
+    return URL.create("sqlite", database=str(path))
 
 
 class DiskArchive:

@@ -57,10 +57,6 @@ class Journal:
         try:
             self._engine = _engine(url)
             JOBS.metadata.create_all(self._engine)
-        except ImportError as error:
-            raise ConfigurationError(
-                f"job_store {url.drivername} needs {error.name}: pip install 'tetriserve[postgres]'"
-            ) from error
         except DBAPIError as error:
             shown = url.render_as_string(hide_password=True)
             raise ConfigurationError(f"job_store {shown}: {_reason(error)}") from error
