@@ -1,5 +1,7 @@
 """`tetriserve config`, and the reference in the documentation."""
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -44,6 +46,24 @@ def test_an_unknown_key_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.Ca
         main(["config", "--config", str(path)])
     assert caught.value.code == 2
     assert capsys.readouterr().err == f"tetriserve: {path}: 'prot' is no setting; did you mean 'port'?\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--devices", "cuda:64"), ("--devices", "cuda", "--policy", "fixed-sp8"), ("--model", "owner/name")],
+)
+def test_what_only_a_gpu_or_a_download_can_tell_is_left_to_serve(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["config", *arguments])
+    shown = tomllib.loads(capsys.readouterr().out)
+    assert shown[arguments[0].strip("-")] == arguments[1]
+
+
+def test_it_answers_without_torch_and_the_web_framework() -> None:
+    code = "import sys; from tetriserve.cli import main; main(['config']); print({'torch', 'fastapi'} & {*sys.modules})"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert shown.endswith("set()\n")
 
 
 def test_the_document_holds_the_reference(capsys: pytest.CaptureFixture[str]) -> None:

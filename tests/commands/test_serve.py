@@ -1,4 +1,4 @@
-"""`tetriserve serve`: what it refuses before it opens anything. What it serves is tested in `server`."""
+"""What `tetriserve serve` refuses before it opens anything, and `config` as well."""
 
 import sys
 from pathlib import Path
@@ -24,6 +24,7 @@ def nothing_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logging_of_p
     return tmp_path
 
 
+@pytest.mark.parametrize("command", ["serve", "config"])
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -41,17 +42,22 @@ def nothing_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logging_of_p
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_opened(
-    arguments: tuple[str, ...], words: list[str], nothing_opened: Path, capsys: pytest.CaptureFixture[str]
+    command: str,
+    arguments: tuple[str, ...],
+    words: list[str],
+    nothing_opened: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        main(["serve", *arguments])
-    said = capsys.readouterr().err
-    assert end.value.code == 2, said
+        main([command, *arguments])
+    shown, said = capsys.readouterr()
+    assert (end.value.code, shown) == (2, ""), said
     assert len(said.splitlines()) == 1, said
     assert all(word in said for word in words), said
     assert list(nothing_opened.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["serve", "config"])
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
@@ -60,6 +66,7 @@ def test_bad_settings_are_refused_before_anything_is_opened(
     ],
 )
 def test_a_missing_extra_is_told_before_anything_is_opened(
+    command: str,
     module: str,
     arguments: tuple[str, ...],
     nothing_opened: Path,
@@ -69,7 +76,7 @@ def test_a_missing_extra_is_told_before_anything_is_opened(
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(sys.modules, "tetriserve.server.spans", raising=False)
     with pytest.raises(SystemExit) as end:
-        main(["serve", *arguments])
+        main([command, *arguments])
     assert end.value.code == 2
     assert "pip install 'tetriserve[" in capsys.readouterr().err
     assert list(nothing_opened.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What `serve` refuses before it opens, writes, downloads or starts anything."""
+"""What `serve` refuses before it opens, writes, downloads or starts anything, and `config` too."""
 
 import os
 from dataclasses import replace
@@ -9,8 +9,8 @@ from tetriserve.runtime.checks import check_settings
 from tetriserve.server.config import KEYS_VARIABLE, MEMORY, ServerConfig
 
 
-def checked(configuration: Configuration, num_devices: int) -> Configuration:
-    """The same with its API keys. Raises ConfigurationError."""
+def checked(configuration: Configuration, num_devices: int | None) -> Configuration:
+    """The same with its API keys. `num_devices` is None where it is not known. Raises ConfigurationError."""
     check_settings(configuration.serving, num_devices)
     server = _with_keys(configuration.server)
     if server.job_store is not None and server.job_store != MEMORY:

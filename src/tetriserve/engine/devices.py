@@ -17,18 +17,24 @@ DEFAULT_CPU_WORKERS = 2
 MAX_DEVICES = 64
 
 
-def resolve_devices(spec: str) -> tuple[str, ...]:
-    """Torch names of the devices of `spec`, one for each worker. Raises ConfigurationError."""
+def parse_devices(spec: str) -> tuple[str, int | None]:
+    """Kind and number; the number is None where only the hardware can tell it. Raises ConfigurationError."""
     match = re.fullmatch(r"(auto)|(cpu|cuda)(?::(\d{1,4}))?", spec.strip(), re.ASCII)
     if match is None or (match[2] == "cpu" and match[3] is None):
         raise ConfigurationError(f"devices {spec!r}: expected auto, cpu:N, cuda or cuda:N")
-    kind, count = match[2], int(match[3]) if match[3] else None
+    count = int(match[3]) if match[3] else None
     if count is not None and not 1 <= count <= MAX_DEVICES:
         raise ConfigurationError(f"devices {spec!r}: the number must be from 1 to {MAX_DEVICES}")
+    return match[1] or match[2], count
+
+
+def resolve_devices(spec: str) -> tuple[str, ...]:
+    """Torch names of the devices of `spec`, one for each worker. Raises ConfigurationError."""
+    kind, count = parse_devices(spec)
     if kind == "cpu":
         return ("cpu",) * (count or 1)
     num_gpus = count_gpus()
-    if match[1] and num_gpus == 0:
+    if kind == "auto" and num_gpus == 0:
         return ("cpu",) * DEFAULT_CPU_WORKERS
     if num_gpus < (count or 1):
         raise ConfigurationError(f"devices {spec!r}: {num_gpus} GPUs are visible")

@@ -10,7 +10,7 @@ from tetriserve.core.params import MAX_SLO_S
 from tetriserve.core.setting import group, setting
 from tetriserve.core.size import Size
 from tetriserve.cost.deadline import PAPER_SLO_S
-from tetriserve.engine.devices import DTYPES
+from tetriserve.engine.devices import DTYPES, parse_devices
 from tetriserve.models.card import ModelCard
 from tetriserve.models.config import LoadingConfig
 from tetriserve.models.source import fetch_model, find_model, model_name
@@ -109,6 +109,9 @@ class ServingConfig:
     )
     loading: LoadingConfig = group(LoadingConfig, "loading")
     scheduler: SchedulerConfig = group(SchedulerConfig, "scheduling")
+
+    def __post_init__(self) -> None:
+        parse_devices(self.devices)
 
     def fetched(self) -> "ServingConfig":
         """The same with its model on this machine, downloaded if only the hub has it. Raises ConfigurationError."""

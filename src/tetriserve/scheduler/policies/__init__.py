@@ -51,15 +51,20 @@ def make_policy(name: str, cost: CostModel, num_devices: int, config: SchedulerC
 
     Raises ConfigurationError.
     """
+    made = find_policy(name)(cost, num_devices, config or SchedulerConfig())
+    if not callable(made):
+        raise ConfigurationError(f"policy {name!r} made {made!r}, which can't be called with (view, memory)")
+    return NamedPolicy(name, made)
+
+
+def find_policy(name: str) -> PolicyFactory:
+    """What makes the policy of that name. Raises ConfigurationError."""
     factory = POLICIES.get(name) or (_imported(name) if ":" in name else None)
     if factory is None:
         raise ConfigurationError(
             f"policy {name!r} is not known; there are {', '.join(POLICIES)}, or your own as package.module:factory"
         )
-    made = factory(cost, num_devices, config or SchedulerConfig())
-    if not callable(made):
-        raise ConfigurationError(f"policy {name!r} made {made!r}, which can't be called with (view, memory)")
-    return NamedPolicy(name, made)
+    return factory
 
 
 def _imported(name: str) -> PolicyFactory:
