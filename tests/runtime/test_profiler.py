@@ -1,13 +1,14 @@
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from tetriserve.core.chunk import Chunk, Stage
-from tetriserve.core.errors import EngineError
+from tetriserve.core.errors import ConfigurationError, EngineError
 from tetriserve.core.events import News
 from tetriserve.core.request import Request
 from tetriserve.core.size import Size
@@ -17,8 +18,9 @@ from tetriserve.cost.store import ProfileStore
 from tetriserve.engine.executor import ProcessExecutor
 from tetriserve.engine.supervisor import MachineInfo
 from tetriserve.models.card import ModelCard
+from tetriserve.runtime import launch
 from tetriserve.runtime.config import ServingConfig
-from tetriserve.runtime.launch import obtain_profile
+from tetriserve.runtime.launch import measure_and_store, obtain_profile
 from tetriserve.runtime.mailbox import Mailbox
 from tetriserve.runtime.menu import Menu
 from tetriserve.runtime.profiler import Machine, Profiler
@@ -118,6 +120,76 @@ async def test_a_service_measures_stores_and_doubts_its_profile(
     assert "measuring anew" in said[0]
     assert [entry.step_s for entry in again.entries] == pytest.approx([entry.step_s for entry in measured.entries])
     assert Profile.load(path) == again
+
+
+async def test_profiling_some_sizes_keeps_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said: list[str] = []
+
+    @asynccontextmanager
+    async def instant_workers(*_: object) -> AsyncIterator[tuple[InstantExecutor, Mailbox]]:
+        mailbox = Mailbox(asyncio.get_running_loop())
+        yield InstantExecutor(mailbox.post, None), mailbox
+
+    async def profile(*sizes: Size) -> tuple[Profile, Path]:
+        config = ServingConfig(sizes=sizes)
+        return await measure_and_store(config, lambda done, total, text: total or said.append(text), 3)
+
+    monkeypatch.setattr(launch, "workers", instant_workers)
+    await profile(SMALL, LARGE)
+    measured, path = await profile(LARGE)
+    assert {entry.size for entry in measured.entries} == {LARGE}, "what --out gets"
+    stored = Profile.load(path)
+    assert [entry.step_s for entry in stored.entries] == pytest.approx([entry.step_s for entry in TRUTH.entries])
+    assert [stage.size for stage in stored.stages] == [SMALL, SMALL, LARGE, LARGE]
+    assert said == []
+    path.write_text(replace(stored, torch="1").to_json())
+    await profile(LARGE)
+    assert said == ["The stored profile is replaced: torch was '1' and is '2'"]
+    assert {entry.size for entry in Profile.load(path).entries} == {LARGE}
+
+
+def test_sizes_of_two_profiles_stand_beside_each_other() -> None:
+    middle = Size(64, 96)
+    stored = replace(TRUTH, entries=(*TRUTH.entries, StepTime(*LARGE, 1, 8, 1.0)))
+    newer = replace(
+        TRUTH,
+        how="otherwise",
+        measured_on="2026-02-02",
+        entries=(StepTime(*LARGE, 1, 1, 0.5), StepTime(*middle, 1, 1, 0.25)),
+        stages=(StageTime(Stage.DECODE, *middle, 1, 0.006),),
+        switch_s=0.005,
+    )
+    both = stored.merged(newer)
+    assert both.entries == (
+        *(entry for entry in TRUTH.entries if entry.size == SMALL),
+        StepTime(*middle, 1, 1, 0.25),
+        StepTime(*LARGE, 1, 1, 0.5),
+    )
+    assert both.stages == (*TRUTH.stages, *newer.stages)
+    assert (both.how, both.measured_on) == ("made up; otherwise", "2026-02-02")
+    assert both.merged(newer) == both
+    assert both.switch_s == TRUTH.switch_s, "measured at the smallest size"
+    assert newer.merged(stored).switch_s == TRUTH.switch_s
+    assert replace(stored, switch_s=None).merged(newer).switch_s == 0.005
+
+
+@pytest.mark.parametrize(
+    "change", [{"gpu": "other"}, {"dtype": "float16"}, {"torch": "3"}, {"num_gpus_measured": 1}, {"text_tokens": 8}]
+)
+def test_profiles_of_other_things_are_not_mixed(change: dict[str, Any]) -> None:
+    (name,) = change
+    with pytest.raises(ConfigurationError, match=f"{name} was"):
+        replace(TRUTH, **change).merged(TRUTH)
+
+
+def test_a_stored_profile_that_cannot_be_read_is_replaced(tmp_path: Path) -> None:
+    store, path, said = ProfileStore(tmp_path), tmp_path / "profile.json", list[str]()
+    path.write_text("{}")
+    store.add(path, TRUTH, said.append)
+    assert Profile.load(path) == TRUTH
+    assert "not a usable profile" in said[0]
+    assert len(said) == 1
 
 
 async def test_a_chunk_that_fails_ends_the_profile_with_its_reason() -> None:

@@ -13,6 +13,8 @@ from tetriserve.core.size import SIZE_MULTIPLE, Size
 FORMAT = 1
 MAX_TIME_S = 86_400.0
 MAX_COUNT = 999_999
+ALIKE = ("model", "gpu", "num_gpus_measured", "dtype", "text_tokens", "torch")
+"""What two profiles must have in common to be one: the number of GPUs, too, since all of them are busy meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,28 @@ class Profile:
         ]
         return replace(self, entries=tuple(entries))
 
+    def merged(self, newer: "Profile") -> "Profile":
+        """This profile with the sizes of `newer` in it or in the place of its own, each with all its steps and stages.
+
+        `switch_s` is measured at a profile's smallest size, so this one's is kept if that size is here. `how` names all
+        ways in which times were measured, `measured_on` is the last day. Raises ConfigurationError if not `ALIKE`.
+        """
+        for name in ALIKE:
+            before, now = getattr(self, name), getattr(newer, name)
+            if before != now:
+                raise ConfigurationError(f"{name} was {before!r} and is {now!r}")
+        sizes = {entry.size for entry in newer.entries}
+        entries = [*newer.entries, *(entry for entry in self.entries if entry.size not in sizes)]
+        stages = [*newer.stages, *(stage for stage in self.stages if stage.size not in sizes)]
+        has_smallest = min(map(_by_size, self.entries)) < min(map(_by_size, newer.entries))
+        return replace(
+            newer,
+            entries=tuple(sorted(entries, key=_by_size)),
+            stages=tuple(sorted(stages, key=_by_size)),
+            switch_s=self.switch_s if has_smallest and self.switch_s is not None else newer.switch_s,
+            how="; ".join(dict.fromkeys([*str(self.how).split("; "), newer.how])),
+        )
+
     def to_json(self) -> str:
         """The file's text."""
         return json.dumps(asdict(self), indent=1) + "\n"
@@ -111,6 +135,10 @@ def unmeasured_profile(model: str, sizes: Iterable[Size], degrees: Iterable[int]
     """A profile for policies that don't look at times: every step takes a second."""
     entries = [StepTime(*size, degree, 1, 1.0, "unmeasured") for size in sizes for degree in degrees]
     return Profile(model, "any", 0, "any", 0, "not measured", "any", "never", tuple(entries), switch_s=0.0)
+
+
+def _by_size(time: StepTime | StageTime) -> tuple[float, Size]:
+    return time.size.num_tokens, time.size
 
 
 def _check(entries: tuple[StepTime, ...], stages: tuple[StageTime, ...]) -> None:

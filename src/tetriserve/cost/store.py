@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
@@ -33,6 +34,15 @@ class ProfileStore:
         known = {(entry.size, entry.degree, entry.batch) for entry in profile.entries if entry.origin == "measured"}
         wanted = {(size, degree, 1) for size in sizes for degree in degrees(num_devices)}
         return profile if wanted <= known else None
+
+    def add(self, path: Path, measured: Profile, tell: Callable[[str], None]) -> None:
+        """Keep what was measured, and beside it the other sizes of a stored profile; or say why that is replaced."""
+        if path.exists():
+            try:
+                measured = Profile.load(path).merged(measured)
+            except ConfigurationError as error:
+                tell(f"The stored profile is replaced: {error}")
+        self.save(path, measured)
 
     def save(self, path: Path, profile: Profile) -> None:
         """Write a profile whole or not at all."""

@@ -63,7 +63,7 @@ def _add_profile(commands: "Commands[Parser]") -> None:
         "profile",
         help="measure how long steps take here",
         description="Measure step times at every size and degree, and the stages around them. `serve` finds the "
-        "stored result by itself.",
+        "stored result by itself; sizes that are stored and not measured now stay in it.",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON here")
     parser.add_argument(

@@ -123,7 +123,7 @@ def _given_profile(path: Path, machine: Machine) -> Profile:
 
 
 async def measure_and_store(config: ServingConfig, progress: Progress, repetitions: int) -> tuple[Profile, Path]:
-    """A new profile, and where `serving` will find it."""
+    """A new profile, and where `serving` will find it, beside other sizes that were measured before."""
     card = read_card(config.model_dir)
     async with workers(config, progress) as (executor, mailbox):
         machine = describe_machine(card, executor)
@@ -131,7 +131,7 @@ async def measure_and_store(config: ServingConfig, progress: Progress, repetitio
         profile = await profiler.measure(config.sizes_for(card))
     store = ProfileStore()
     path = _stored_at(store, config, machine)
-    store.save(path, profile)
+    store.add(path, profile, lambda text: progress(0, 0, text))
     return profile, path
 
 
