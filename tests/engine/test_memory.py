@@ -1,4 +1,6 @@
 import re
+from bisect import bisect_left
+from functools import partial
 
 import pytest
 import torch
@@ -7,7 +9,7 @@ from parity.fixtures import GetCheckpoint
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.size import Size
 from tetriserve.engine import memory
-from tetriserve.engine.config import EngineConfig
+from tetriserve.engine.config import EngineConfig, resolve
 from tetriserve.engine.executor import ProcessExecutor
 from tetriserve.engine.memory import MemoryCheck, available_bytes, check_memory
 from tetriserve.engine.messages import Setup
@@ -19,6 +21,25 @@ def test_workers_on_the_host_share_what_is_free_there() -> None:
     one, four = available_bytes(CPU, 1), available_bytes(CPU, 4)
     assert 2**26 < one < 2**45
     assert one / 4 == pytest.approx(four, rel=0.3)
+
+
+def test_interrupted_steps_need_room_only_where_there_can_be_some(
+    checkpoint: GetCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fits(setup: Setup, free: int) -> bool:
+        monkeypatch.setattr(memory, "available_bytes", lambda device, num: free)
+        try:
+            check_memory(setup, CPU)
+        except ConfigurationError:
+            return False
+        return True
+
+    def needed(may_interrupt: bool) -> int:
+        sizes = (Size(1024, 1024),)
+        config = EngineConfig(checkpoint("none"), "cpu:1", sizes=sizes, may_interrupt=may_interrupt)
+        return bisect_left(range(2**30), True, key=partial(fits, resolve(config).setup(0)))
+
+    assert needed(True) > needed(False) + 2**20
 
 
 def test_the_plan_is_told_once_before_the_model_is_loaded(checkpoint: GetCheckpoint) -> None:

@@ -87,6 +87,12 @@ def test_estimates_are_above_what_is_measured_and_not_far(kind: str, checkpoint:
         assert 0.3 * plan._decode(chosen) < decode.peak < plan._decode(chosen)
 
 
+def test_room_for_interrupted_steps_is_kept_where_there_can_be_some() -> None:
+    with_room, without = flux_plan(), replace(flux_plan(), may_interrupt=False)
+    hidden = 2 * (2048 // 16) ** 2 * 3072 * 2
+    assert 3 * hidden < with_room.total(choice()) - without.total(choice()) < 3.2 * hidden
+
+
 def test_a_large_gpu_needs_no_tiles_and_a_smaller_one_does() -> None:
     plan = flux_plan()
     assert plan.fitted(choice(), 79 * GIB) == choice()

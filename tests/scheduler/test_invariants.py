@@ -27,7 +27,7 @@ from tetriserve.core.outcome import CANCELLED
 from tetriserve.core.request import Request
 from tetriserve.core.steps import MAX_INTERRUPTED, ended_steps, is_whole
 from tetriserve.scheduler.config import DefaultConfig, SchedulerConfig, TetriServeConfig
-from tetriserve.scheduler.policies import POLICIES
+from tetriserve.scheduler.policies import POLICIES, may_interrupt
 from tetriserve.sim.clock import VirtualClock
 from tetriserve.sim.executor import Faults
 from tetriserve.sim.simulate import Simulation, SimulationResult
@@ -177,6 +177,7 @@ def test_every_schedule_is_sound(
     cost = make_cost(num_devices, *stages)
     result, _ = run(requests, case[0], num_devices, cost, case[1], Faults(noise_cv, 7))
     assert_sound(result, requests, num_devices)
+    assert may_interrupt(*case) or all(is_whole(done.chunk.num_steps) for done in result.chunks)
 
 
 @given(requests_strategy(8), CASES, MACHINES, st.integers(0, 5), CANCELS)

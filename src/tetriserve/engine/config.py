@@ -15,7 +15,8 @@ from tetriserve.models.config import AS_IT_IS, LoadingConfig
 class EngineConfig:
     """`devices` as in `engine.devices`; `dtype` "auto" is float32 on CPUs and bfloat16 on GPUs.
 
-    Steps of the `sizes` are made ready at start as graphs, on GPUs; other sizes run as well, less fast.
+    Steps of the `sizes` are made ready at start as graphs, on GPUs; other sizes run as well, less fast. Memory for
+    interrupted steps is planned only where the scheduler `may_interrupt` some.
     """
 
     model_dir: Path
@@ -23,6 +24,7 @@ class EngineConfig:
     dtype: str = "auto"
     sizes: tuple[Size, ...] = ()
     loading: LoadingConfig = AS_IT_IS
+    may_interrupt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,14 @@ class ResolvedConfig:
     dtype: str
     sizes: tuple[Size, ...] = ()
     loading: LoadingConfig = AS_IT_IS
+    may_interrupt: bool = True
 
     def setup(self, rank: int) -> Setup:
         """What a worker is told first."""
         threads = threads_per_worker(self.devices)
         cells = tuple((size, batch) for size in self.sizes for batch in batches_for(size))
-        return Setup(str(self.model_dir), self.devices, rank, self.dtype, threads, cells, self.loading)
+        model_dir = str(self.model_dir)
+        return Setup(model_dir, self.devices, rank, self.dtype, threads, cells, self.loading, self.may_interrupt)
 
     @property
     def can_abort(self) -> bool:
@@ -57,4 +61,4 @@ def resolve(config: EngineConfig) -> ResolvedConfig:
     read_card(config.model_dir)
     devices = resolve_devices(config.devices)
     dtype, loading = resolve_dtype(config.dtype, devices), config.loading.resolved()
-    return ResolvedConfig(config.model_dir.resolve(), devices, dtype, config.sizes, loading)
+    return ResolvedConfig(config.model_dir.resolve(), devices, dtype, config.sizes, loading, config.may_interrupt)

@@ -36,7 +36,7 @@ def check_memory(setup: Setup, device: torch.device) -> MemoryCheck:
     card = read_card(directory)
     has_8_bits = is_gpu and torch.cuda.get_device_capability(device) >= CAPABILITY_OF_8_BITS
     model = model_size(directory, card, setup.loading)
-    plan = MemoryPlan(model, card, is_gpu, has_8_bits, len(setup.devices))
+    plan = MemoryPlan(model, card, is_gpu, has_8_bits, len(setup.devices), setup.may_interrupt)
     batches: dict[Size, int] = {}
     for size, batch in setup.cells:
         batches[size] = max(batch, batches.get(size, 0))

@@ -13,7 +13,7 @@ from tetriserve.models.config import AS_IT_IS, LoadingConfig
 class Setup(Struct, frozen=True, tag=True):
     """The first message: who the worker is and what it loads. Ranks are indices into `devices`.
 
-    `cells` are the sizes and batches whose steps GPUs make ready as graphs.
+    `cells` are the sizes and batches whose steps GPUs make ready as graphs; `may_interrupt` as in `EngineConfig`.
     """
 
     model_dir: str
@@ -23,6 +23,7 @@ class Setup(Struct, frozen=True, tag=True):
     num_threads: int
     cells: tuple[tuple[Size, int], ...] = ()
     loading: LoadingConfig = AS_IT_IS
+    may_interrupt: bool = True
 
 
 class Encode(Struct, frozen=True, tag=True):

@@ -54,26 +54,31 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Of one of `num_devices` devices: of a GPU, which may have 8-bit products, or of a worker on the host."""
+    """Of one of `num_devices` devices: of a GPU, which may have 8-bit products, or of a worker on the host.
+
+    `may_interrupt`: steps may stand still on it, each with its hidden states.
+    """
 
     model: ModelSize
     card: ModelCard
     is_gpu: bool
     has_8_bits: bool
     num_devices: int
+    may_interrupt: bool = True
 
     def parts(self, choice: Choice) -> Mapping[str, int]:
         """Bytes by what they are for."""
         encoders = self.model.encoders * choice.itemsize
         is_on_device = choice.encoders == "resident" or not self.is_gpu
         step, decode = self._alive(choice, STEP_WIDTHS), self._decode(choice)
+        interrupted = MAX_INTERRUPTED * self._alive(choice, HIDDEN_WIDTHS, batched=False) * self.may_interrupt
         at_work = max(step, decode, 0 if is_on_device else encoders * (choice.encoders == "offload"))
         parts = {
             "network": self._network(choice),
             "text encoders": encoders if is_on_device else 0,
             "VAE": self.model.vae * choice.itemsize,
             "at work": at_work,
-            "requests": self._requests(choice) + MAX_INTERRUPTED * self._alive(choice, HIDDEN_WIDTHS, batched=False),
+            "requests": self._requests(choice) + interrupted,
         }
         if self.is_gpu:
             groups = self.num_devices.bit_length()

@@ -22,7 +22,7 @@ from tetriserve.runtime.menu import Menu
 from tetriserve.runtime.profiler import Machine, Profiler
 from tetriserve.runtime.runtime import Runtime
 from tetriserve.runtime.service import Service
-from tetriserve.scheduler.policies import make_policy
+from tetriserve.scheduler.policies import make_policy, may_interrupt
 from tetriserve.scheduler.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
@@ -33,10 +33,11 @@ Progress = Callable[[int, int, str], None]
 
 @asynccontextmanager
 async def workers(config: ServingConfig, progress: Progress) -> AsyncIterator[tuple[ProcessExecutor, Mailbox]]:
-    """Worker processes with the model loaded, and the mailbox of their events."""
+    """Worker processes with the model loaded, and the mailbox of their events; memory is planned for the policy."""
     mailbox = Mailbox(asyncio.get_running_loop())
     sizes = config.sizes_for(read_card(config.model_dir))
-    engine = EngineConfig(config.model_dir, config.devices, config.dtype, sizes, config.loading)
+    interrupts = may_interrupt(config.policy, config.scheduler)
+    engine = EngineConfig(config.model_dir, config.devices, config.dtype, sizes, config.loading, interrupts)
     executor = ProcessExecutor(
         engine, mailbox.post, lambda text: progress(0, 1, text), lambda text: progress(0, 0, text)
     )

@@ -57,6 +57,14 @@ def make_policy(name: str, cost: CostModel, num_devices: int, config: SchedulerC
     return NamedPolicy(name, made)
 
 
+def may_interrupt(name: str, config: SchedulerConfig) -> bool:
+    """Whether a policy may end chunks within a step, as one of the user's own may: such steps take memory.
+
+    Asked before times are measured, so not whether `default` will: that depends on how long steps take.
+    """
+    return ":" in name or (name == "default" and config.default.part_s > 0)
+
+
 def find_policy(name: str) -> PolicyFactory:
     """What makes the policy of that name. Raises ConfigurationError."""
     factory = POLICIES.get(name) or (_imported(name) if ":" in name else None)
