@@ -47,13 +47,16 @@ def _sum_channels(
     columns = tl.arange(0, block)
     total = tl.zeros((rows, block), tl.float32)
     squares = tl.zeros((rows, block), tl.float32)
-    for index in range(part * blocks_a_part, (part + 1) * blocks_a_part):
+    index = part * blocks_a_part
+    end = index + blocks_a_part
+    while index < end:  # a range of tensors fails in the interpreter of Triton 3.6 with NumPy 2.4
         row = index * rows + tl.arange(0, rows)
         inside = (row < pixels)[:, None] & (columns < channels)[None, :]
         place = (image * pixels + row)[:, None] * channels + columns[None, :]
         x = tl.load(x_ptr + place, inside, other=0.0).to(tl.float32)
         total += x
         squares += x * x
+        index += 1
     out = parts_ptr + (image * tl.num_programs(0) + part) * 2 * channels + columns
     tl.store(out, tl.sum(total, 0), columns < channels)
     tl.store(out + channels, tl.sum(squares, 0), columns < channels)
