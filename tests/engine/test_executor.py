@@ -103,3 +103,20 @@ def test_the_machine_is_described(engine: GetEngine) -> None:
     assert machine.devices == ("cpu", "cpu")
     assert machine.dtype == "float32"
     assert machine.torch_version.startswith("2.")
+
+
+def test_a_request_goes_on_elsewhere_while_the_worker_that_had_it_is_busy_with_another(
+    engine: GetEngine, reference: Reference
+) -> None:
+    engine_2 = engine("true_cfg", 2)
+    long, moved = engine_2.request("208x144", steps=40), engine_2.request(seed=3)
+    first = [engine_2.encode(long), engine_2.encode(moved), engine_2.denoise(moved, (0,), 0)]
+    assert all(isinstance(event, ChunkDone) for event in engine_2.run(first))
+    chunk, requests = engine_2.denoise(long, (0,), 0, 40)
+    engine_2.executor.submit([(chunk._replace(expected_s=5.0), requests)])
+    rest = [engine_2.denoise(moved, (1,), 1, 3), engine_2.decode(moved, 1)]
+    engine_2.executor.submit(rest)
+    ended = [event.chunk_id for event in engine_2.take_events(3)]
+    assert ended == [rest[0][0].chunk_id, rest[1][0].chunk_id, chunk.chunk_id]
+    engine_2.executor.release(long.request_id)
+    assert_same(engine_2.take(moved), reference.image(engine_2.model_dir, moved))

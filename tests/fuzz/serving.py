@@ -148,7 +148,7 @@ def _commands() -> tuple[Any, ...]:
         messages.Setup("model", ("cpu", "cpu"), 0, "float32", 1, ((Size(256, 256), 1),)),
         messages.Encode(1, REQUEST),
         messages.Denoise(2, ("img-1",), (0, 1), (0,), 4),
-        messages.Restore(REQUEST, b"1234"),
+        messages.Restore(REQUEST, b"1234", True),
         messages.Regroup(1, "file", (0, 1), ((0, 1),)),
     )
     return tuple(msgspec.msgpack.decode(messages.encode(one)) for one in sent)

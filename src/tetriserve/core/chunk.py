@@ -22,7 +22,7 @@ class Chunk(NamedTuple):
     parallelism. ENCODE and DECODE run on one device. `first_steps[i]` is where request
     `request_ids[i]` begins; more than one request is a batch of equal size. Counts of steps may be fractions (see
     `core.steps`): a chunk that ends within a step has one request, which goes on with it on the same block. Devices
-    that need longer than `limit_s` for it are taken to hang.
+    are expected to take `expected_s` for it; those that need longer than `limit_s` are taken to hang.
     """
 
     chunk_id: int
@@ -31,6 +31,7 @@ class Chunk(NamedTuple):
     devices: tuple[int, ...]
     first_steps: tuple[float, ...] = ()
     num_steps: float = 0
+    expected_s: float = 0.0
     limit_s: float = float("inf")
 
     @property

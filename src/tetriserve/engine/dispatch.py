@@ -28,7 +28,7 @@ from tetriserve.engine.messages import (
     Send,
     Stepped,
 )
-from tetriserve.engine.placement import HandOver, Placed, Placement, Revival, Work
+from tetriserve.engine.placement import AtHand, HandOver, Placed, Placement, Revival, Work
 from tetriserve.engine.transport import Transport
 
 STALE = "planned before a loss was known"
@@ -73,7 +73,7 @@ class Dispatcher:
                 raise self.failed
             self._check_encoded(batch)
             accepted = [work for work in batch if self._accept(work)]
-            for entry in self._placement.order(accepted):
+            for entry in self._placement.order(accepted, self._at_hand()):
                 self._dispatch(entry)
 
     def cancel(self, request_id: str) -> None:
@@ -198,13 +198,19 @@ class Dispatcher:
         self._transport.wake()
         return False
 
+    def _at_hand(self) -> AtHand:
+        now_s, in_flight = time.monotonic(), self._ledger.in_flight()
+        return AtHand(
+            busy_s=lambda rank: self._ledger.busy_s(rank, now_s), is_kept=lambda request_id: request_id not in in_flight
+        )
+
     def _dispatch(self, entry: HandOver | Revival | Placed) -> None:
         match entry:
             case HandOver(request, source, target, full):
                 self._transport.send(source, Send(request.request_id, target, full))
                 self._transport.send(target, Receive(request, source, full))
-            case Revival(request, target):
-                self._transport.send(target, Restore(request, self._kept.get(request.request_id)))
+            case Revival(request, target, anew):
+                self._transport.send(target, Restore(request, self._kept.get(request.request_id), anew))
             case Placed(chunk, _, sources):
                 self._ledger.open(chunk, time.monotonic(), sources, self._epoch)
                 self._tell(chunk.devices, _command(entry))

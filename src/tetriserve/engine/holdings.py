@@ -59,7 +59,9 @@ class Holdings:
         request_id = command.request.request_id
         self.learn(command.request)
         try:
-            state = self._model.encode(command.request)
+            is_enough = not command.anew and command.latents is not None
+            known = self.states.get(request_id) if is_enough else None
+            state = known or self._model.encode(command.request)
             if command.latents is not None:
                 state.latents = restored(command.latents, state.latents)
             self.states[request_id] = state

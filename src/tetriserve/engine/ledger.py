@@ -149,6 +149,19 @@ class Ledger:
                 return set(entry.waiting), f"hung in {doing}: {taken_s:.1f} s, the limit is {entry.limit_s:.1f} s"
         return None
 
+    def busy_s(self, rank: int, now_s: float) -> float:
+        """How long a rank is expected to be at work on what it has been given."""
+        left_s = 0.0
+        for entry in self._open.values():
+            if rank in entry.waiting:
+                done_s = 0.0 if entry.begun_s is None else now_s - entry.begun_s
+                left_s += max(0.0, entry.chunk.expected_s - done_s)
+        return left_s
+
+    def in_flight(self) -> set[str]:
+        """Requests of which a chunk has not ended."""
+        return {request_id for entry in self._open.values() for request_id in entry.chunk.request_ids}
+
     def is_idle(self, rank: int, epoch: int) -> bool:
         """Whether a rank has reported all chunks that come before the groups of an epoch."""
         return not any(rank in entry.waiting and entry.epoch < epoch for entry in self._open.values())
@@ -222,7 +235,7 @@ class Ledger:
                 entry.begun_s = now_s
 
     def _forget_released(self) -> None:
-        in_flight = {request_id for entry in self._open.values() for request_id in entry.chunk.request_ids}
+        in_flight = self.in_flight()
         for request_id in self._released - in_flight:
             self._failed.pop(request_id, None)
         self._released &= in_flight

@@ -67,10 +67,14 @@ class Receive(Struct, frozen=True, tag=True):
 
 
 class Restore(Struct, frozen=True, tag=True):
-    """Go on with a request that no rank holds any more: encode its prompt again, and take these latents, if any."""
+    """Go on with a request from here: take these latents, or the first ones.
+
+    With `anew` the rank has no conditioning of it, or none to rely on: the prompt is encoded (again).
+    """
 
     request: Request
     latents: bytes | None
+    anew: bool
 
 
 class Regroup(Struct, frozen=True, tag=True):

@@ -4,13 +4,16 @@ Why nothing can deadlock: chunks and hand-overs get places in one order, and eve
 order. The first of all that isn't finished therefore has all its ranks at hand, and finishes.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tetriserve.core.chunk import Chunk, Stage
 from tetriserve.core.request import Request
 
 Work = tuple[Chunk, tuple[Request, ...]]
+
+RESTORING_S, ENCODING_S = 0.005, 0.05
+"""What beginning with kept latents takes, without and with an encoding of the prompt: a source is waited for as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,14 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True)
 class Revival:
-    """No rank holds the request's latents: a rank begins with those that were kept."""
+    """A rank begins with the latents that were kept: no rank holds them, or those that do are busy with others' work.
+
+    `anew`: it has to encode the prompt, too.
+    """
 
     request: Request
     target: int
+    anew: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,17 @@ class Placed:
     chunk: Chunk
     requests: tuple[Request, ...]
     sources: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """What is known when a batch comes: how long each rank still has to work, whose newest latents were kept."""
+
+    busy_s: Callable[[int], float] = lambda rank: 0.0
+    is_kept: Callable[[str], bool] = lambda request_id: False
+
+
+NOTHING = AtHand()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +72,11 @@ class Placement:
     def __init__(self) -> None:
         self._holders: dict[str, _Holders] = {}
 
-    def order(self, batch: Sequence[Work]) -> list[HandOver | Revival | Placed]:
+    def order(self, batch: Sequence[Work], at_hand: AtHand = NOTHING) -> list[HandOver | Revival | Placed]:
         """The global order of a batch and the hand-overs that it needs.
 
         Hand-overs of requests that no earlier chunk of the batch moves come first of all: a source then gives
-        them away before it gets busy with somebody else's chunk.
+        them away before it gets busy with somebody else's chunk. One that is busy already is not waited for.
         """
         early: list[HandOver | Revival | Placed] = []
         ordered: list[HandOver | Revival | Placed] = []
@@ -66,8 +84,9 @@ class Placement:
         for chunk, requests in batch:
             sources: set[int] = set()
             for request in requests:
-                moves = self._place(chunk, request)
-                (ordered if request.request_id in seen else early).extend(moves)
+                is_first = request.request_id not in seen
+                moves = self._place(chunk, request, at_hand if is_first else NOTHING)
+                (early if is_first else ordered).extend(moves)
                 seen.add(request.request_id)
                 sources.update(move.source for move in moves if isinstance(move, HandOver))
             ordered.append(Placed(chunk, requests, frozenset(sources)))
@@ -96,20 +115,23 @@ class Placement:
         if request_id in self._holders:
             self._holders[request_id] = _Holders()
 
-    def _place(self, chunk: Chunk, request: Request) -> Sequence[HandOver | Revival]:
+    def _place(self, chunk: Chunk, request: Request, at_hand: AtHand) -> Sequence[HandOver | Revival]:
         """What must move before `chunk`; afterwards its devices are the holders."""
-        request_id = request.request_id
+        request_id, first = request.request_id, chunk.devices[0]
         if chunk.stage is Stage.ENCODE:
             self._holders[request_id] = _Holders(chunk.devices, frozenset(chunk.devices))
             return []
         holders, revival = self._holders[request_id], list[HandOver | Revival]()
-        if not holders.latents:
-            first = chunk.devices[0]
-            revival = [Revival(request, first)]
-            holders = _Holders((first,), holders.conditioning | {first})
+        anew = first not in holders.conditioning
+        patience_s = ENCODING_S if anew else RESTORING_S
+        sources = [rank for rank in holders.latents if rank in chunk.devices or at_hand.busy_s(rank) <= patience_s]
+        if not holders.latents or (not sources and at_hand.is_kept(request_id)):
+            revival = [Revival(request, first, anew)]
+            holders, sources = _Holders((first,), holders.conditioning | {first}), [first]
+        sources = sources or list(holders.latents)
         missing = [rank for rank in chunk.devices if rank not in holders.latents]
         handovers = [
-            HandOver(request, holders.latents[i % len(holders.latents)], rank, rank not in holders.conditioning)
+            HandOver(request, sources[i % len(sources)], rank, rank not in holders.conditioning)
             for i, rank in enumerate(missing)
         ]
         conditioning = holders.conditioning | frozenset(chunk.devices)

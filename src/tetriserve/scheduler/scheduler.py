@@ -281,12 +281,10 @@ class Scheduler:
         first_steps = tuple([plain(tracked.committed_steps) for tracked in batch])
         moved = any(tracked.devices not in ((), devices) for tracked in batch)
         steps = Chunk(self._new_id(), Stage.DENOISE, ids, devices, first_steps, num_steps)
-        profile_s = self._cost.chunk_s(steps, batch[0].request.size, moved)
-        steps = steps._replace(limit_s=self._limit_s(profile_s, devices))
+        steps = self._launch(steps, self._cost.chunk_s(steps, batch[0].request.size, moved), now_s)
         for tracked in batch:
             tracked.commit(steps)
             self._interruptions.note(tracked)
-        self._timeline.add(steps, profile_s * self._pace.factor(devices), profile_s, now_s)
         chunks.append(steps)
         for tracked in batch:
             if tracked.remaining_steps == 0:
@@ -295,16 +293,18 @@ class Scheduler:
 
     def _stage(self, stage: Stage, tracked: TrackedRequest, devices: tuple[int, ...], now_s: float) -> Chunk:
         """An encoding or decoding, committed."""
-        profile_s = self._cost.stage_s(stage, tracked.request.size)
-        ids, limit_s = (tracked.request.request_id,), self._limit_s(profile_s, devices)
-        chunk = Chunk(self._new_id(), stage, ids, devices, limit_s=limit_s)
+        chunk = Chunk(self._new_id(), stage, (tracked.request.request_id,), devices)
+        chunk = self._launch(chunk, self._cost.stage_s(stage, tracked.request.size), now_s)
         tracked.commit(chunk)
-        self._timeline.add(chunk, profile_s * self._pace.factor(devices), profile_s, now_s)
         return chunk
 
-    def _limit_s(self, profile_s: float, devices: tuple[int, ...]) -> float:
-        """Who takes longer for a chunk hangs."""
-        return self._config.hang_floor_s + self._config.hang_factor * profile_s * self._pace.factor(devices)
+    def _launch(self, chunk: Chunk, profile_s: float, now_s: float) -> Chunk:
+        """Add a chunk to the timeline. Returns it with what it is expected to take, and the time that means hanging."""
+        expected_s = profile_s * self._pace.factor(chunk.devices)
+        limit_s = self._config.hang_floor_s + self._config.hang_factor * expected_s
+        chunk = chunk._replace(expected_s=expected_s, limit_s=limit_s)
+        self._timeline.add(chunk, expected_s, profile_s, now_s)
+        return chunk
 
     def _new_id(self) -> int:
         self._next_chunk_id += 1
