@@ -13,7 +13,7 @@ from tetriserve.core.request import Request
 Work = tuple[Chunk, tuple[Request, ...]]
 
 RESTORING_S, ENCODING_S = 0.005, 0.05
-"""What beginning with kept latents takes, without and with an encoding of the prompt: a source is waited for as long."""
+"""What beginning with kept latents takes, without and with an encoding: a source is waited for as long."""
 
 
 @dataclass(frozen=True, slots=True)
