@@ -7,7 +7,7 @@ import pytest
 
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
-from tetriserve.evaluation.chunk_facts import chunk_facts
+from tetriserve.evaluation.chunk_facts import as_fast_as, chunk_facts
 from tetriserve.evaluation.decisions import decision_ms
 from tetriserve.evaluation.images import psnr_db
 from tetriserve.evaluation.judge import outcomes
@@ -56,6 +56,22 @@ def test_chunks_tell_of_busy_devices_of_predictions_and_of_moves(cost: CostModel
     assert facts.median_error == pytest.approx(0.004 / (3 * two))
     assert facts.p95_error == pytest.approx(0.1)
     assert facts.move_ms == pytest.approx(4 - 1e3 * 0.1 * one)
+
+
+def test_a_cell_is_simulated_as_fast_as_its_steps_were(cost: CostModel) -> None:
+    size, small = Size(1024, 1024), Size(256, 256)
+    one, two = cost.step_s(size, 1), cost.step_s(size, 2)
+    chunks = [
+        steps("a", [0], 2, 0.0, 2 * one * 1.1),
+        steps("a", [1], 1, 0.0, one * 1.3),
+        steps("a", [0], 4, 0.0, 4 * one * 1.2),
+        steps("a", [0, 1], 3, 1.0, 1.0 + 3 * two * 0.9),
+    ]
+    document = {"requests": [row("a", 4, 5, [1])], "chunks": chunks, "load": {"num_devices": 2}}
+    paced = as_fast_as(document, cost)
+    assert paced.step_s(size, 1) == pytest.approx(1.2 * one)
+    assert paced.step_s(size, 2) == pytest.approx(0.9 * two)
+    assert paced.step_s(small, 1) == pytest.approx(1.15 * cost.step_s(small, 1))
 
 
 def test_who_shows_no_chunks_is_not_judged_by_them(cost: CostModel) -> None:

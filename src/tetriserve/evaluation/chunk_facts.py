@@ -2,14 +2,18 @@
 
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
 from tetriserve.metrics.attainment import quantile
+
+Kind = tuple[Size, int, int]
+"""Of steps: size, degree, batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,15 @@ class ChunkFacts:
 class _Steps:
     """A chunk of steps that was done."""
 
+    kind: Kind
     measured_s: float
     predicted_s: float
     moved: bool
+
+    @property
+    def ratio(self) -> float:
+        """Measured over predicted."""
+        return self.measured_s / self.predicted_s
 
 
 def chunk_facts(document: Mapping[str, Any], cost: CostModel) -> ChunkFacts | None:
@@ -44,7 +54,7 @@ def chunk_facts(document: Mapping[str, Any], cost: CostModel) -> ChunkFacts | No
     if not chunks:
         return None
     steps = list(_steps(document, cost))
-    errors = [one.measured_s / one.predicted_s - 1 for one in steps]
+    errors = [one.ratio - 1 for one in steps]
     return ChunkFacts(
         utilization=_utilization(chunks, document["load"]["num_devices"]),
         median_error=statistics.median(errors),
@@ -53,6 +63,21 @@ def chunk_facts(document: Mapping[str, Any], cost: CostModel) -> ChunkFacts | No
         degree_changes=sum(a != b for row in requests for a, b in pairwise(row["degrees"])) / len(requests),
         move_ms=1e3 * (_median_excess_s(steps, moved=True) - _median_excess_s(steps, moved=False)),
     )
+
+
+def as_fast_as(document: Mapping[str, Any], cost: CostModel) -> CostModel:
+    """The cost model with steps that take what they took in this cell, in the median; other kinds as all did."""
+    ratios: defaultdict[Kind, list[float]] = defaultdict(list)
+    steps = list(_steps(document, cost))
+    for one in steps:
+        ratios[one.kind].append(one.ratio)
+    usual = statistics.median([one.ratio for one in steps] or [1.0])
+    paces = {kind: statistics.median(found) for kind, found in ratios.items()}
+    entries = [
+        replace(entry, step_s=entry.step_s * paces.get((entry.size, entry.degree, entry.batch), usual))
+        for entry in cost.profile.entries
+    ]
+    return CostModel(replace(cost.profile, entries=tuple(entries)), document["load"]["num_devices"])
 
 
 def _steps(document: Mapping[str, Any], cost: CostModel) -> Iterator[_Steps]:
@@ -64,8 +89,8 @@ def _steps(document: Mapping[str, Any], cost: CostModel) -> Iterator[_Steps]:
             continue
         moved = any(last.get(id_, devices) != devices for id_ in ids)
         last.update(dict.fromkeys(ids, devices))
-        predicted_s = chunk["num_steps"] * cost.step_s(sizes[ids[0]], len(devices), len(ids))
-        yield _Steps(chunk["finished_s"] - chunk["started_s"], predicted_s, moved)
+        kind = sizes[ids[0]], len(devices), len(ids)
+        yield _Steps(kind, chunk["finished_s"] - chunk["started_s"], chunk["num_steps"] * cost.step_s(*kind), moved)
 
 
 def _median_excess_s(steps: list[_Steps], *, moved: bool) -> float:

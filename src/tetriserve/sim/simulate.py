@@ -73,8 +73,11 @@ def simulate(
     seed: int = 0,
     config: SimulationConfig | None = None,
     on_complete: Callable[[int], None] | None = None,
+    devices: CostModel | None = None,
 ) -> SimulationResult:
     """Run all requests to their end; `on_complete` is told how many have ended.
+
+    Chunks take what `devices` says, if that differs from what the scheduler is told.
 
     Raises ConfigurationError for a machine that can't be, a policy that doesn't fit it, or one that breaks a rule.
     """
@@ -83,7 +86,7 @@ def simulate(
     chosen = make_policy(policy, cost, num_devices, config.scheduler)
     scheduler = Scheduler(chosen, cost, num_devices, config.scheduler)
     faults = Faults(config.noise_cv, seed, recovery_s=config.recovery_s)
-    simulation = Simulation(cost, num_devices, scheduler, faults, on_complete=on_complete)
+    simulation = Simulation(devices or cost, num_devices, scheduler, faults, on_complete=on_complete)
     schedule_failures(simulation, config.failures_per_hour, seed)
     try:
         return simulation.run(requests)
