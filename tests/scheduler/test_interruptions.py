@@ -139,6 +139,22 @@ def test_a_machine_is_cut_to_where_devices_become_free_often_enough() -> None:
     assert chunks == [0.25, 0.5, 1.0]
 
 
+def test_where_steps_are_whole_those_of_late_requests_are_cut() -> None:
+    """On four devices a step takes 0.11 s: whole for who can be on time, half for who is late, and so until it ends."""
+    policy = default(make_cost(4), 4, DefaultConfig(part_s=0.1, chunk_s=0.0, calm_chunk_s=0.0))
+    late, calm = make_request_view("a", LARGE, 10, 0.1), make_request_view("a", LARGE, 10, 9.0)
+    within = calm._replace(remaining_steps=9.5, last_devices=(0, 1, 2, 3))
+    counts = [policy(make_view([one], 4), None)[0].assignments[0].num_steps for one in (late, calm, within)]
+    assert counts == [0.5, 1.0, 0.5]
+
+
+def test_small_images_need_not_wait_for_whole_steps_of_late_ones_on_any_machine() -> None:
+    requests = [make_request(f"l{index}", LARGE, 10, 0.8 * index, 0.1) for index in range(30)]
+    requests += [make_request(f"s{index}", SMALL, 5, 0.37 * index + 0.03, 0.15) for index in range(60)]
+    shares = [slo_attainment(run(requests, "default", 4, config=config(part_s))[0].outcomes) for part_s in (0.0, 0.1)]
+    assert shares[1] > shares[0] + 0.05
+
+
 def test_who_ends_a_step_on_one_device_goes_on_with_both_when_both_are_free() -> None:
     """The course that a plan foresaw is not followed with the block of the interrupted step."""
     requests = [make_request("small", SMALL, 6, 0.0, 0.13), make_request("large", LARGE, 10, 0.0, 2.32)]

@@ -48,7 +48,8 @@ class DefaultConfig:
     share of the steps they would do one by one. `slip_s`: by so much may steps of who only gets idle devices be late
     for those who wait for them. `batching`: requests of one size share chunks where that saves GPU time while
     somebody waits. `part_s`: a step that takes one device longer than that times the devices of a cell is cut between
-    blocks of the transformer into halves, quarters or eighths, after each of which others may go first (0: none is).
+    blocks of the transformer into halves, quarters or eighths, after each of which others may go first (0: none is);
+    where it is not, steps of late requests are cut that take longer than that on their block.
     """
 
     chunk_s: float = setting(0.12, "a chunk takes as many steps as fit into it, at least one", metavar="S")

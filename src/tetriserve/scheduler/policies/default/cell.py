@@ -17,17 +17,21 @@ from tetriserve.scheduler.policies.default.selection import select
 from tetriserve.scheduler.policies.tetriserve.allocation import StepCurve
 from tetriserve.scheduler.view import TOLERANCE_S, Assignment, RequestView
 
+PartOf = Callable[[Size, float], float]
+"""The least part that a chunk may consist of, of a step of a size that takes so many seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What stays the same: settings, the devices of each cell, step times of a size (of a batch), sizes of batches,
-    and the least part of a step of a size that a chunk may consist of."""
+    and the least part of a step that a chunk may consist of: of who can be on time, and of who is late or was."""
 
     config: DefaultConfig
     cells: tuple[range, ...]
     curve_of: Callable[[Size, int], StepCurve]
     counts_of: Callable[[Size], tuple[int, ...]]
-    part_of: Callable[[Size], float]
+    part_of: PartOf
+    late_part_of: PartOf
 
 
 @dataclass(slots=True)
@@ -95,19 +99,26 @@ def _use_idle(board: Board, held: list[RequestView], queue: Queue, rules: Rules)
         return []
     count = rules.config.num_ahead
     on_time, late = queue.first(count), queue.first_late(count, board.devices)
-    waiting = [(one, True, 0.0) for one in held]  # with whole steps: others are held for them
-    waiting += [(one, False, 0.0) for one in on_time] + [(one, False, rules.config.late_efficiency) for one in late]
+    whole: PartOf = _whole  # others are held for these
+    waiting = [(one, whole, 0.0) for one in held]
+    waiting += [(one, rules.part_of, 0.0) for one in on_time]
+    waiting += [(one, rules.late_part_of, rules.config.late_efficiency) for one in late]
     assignments: list[Assignment] = []
-    for index, (one, whole, efficiency) in enumerate(waiting):
+    for index, (one, part_of, efficiency) in enumerate(waiting):
         if not board.idle:
             break
         share = max(1, len(board.idle) // (len(waiting) - index))
-        found = _fill(board, one, share, efficiency, 1 if whole else rules.part_of(one.size), rules)
+        found = _fill(board, one, share, efficiency, part_of, rules)
         assignments += found
         if not found and one.is_within_step:
             board.keep(one.last_devices)
     queue.remove([assignment.request_ids[0] for assignment in assignments])
     return assignments
+
+
+def _whole(_size: Size, _step_s: float) -> float:
+    """Steps are not cut."""
+    return 1.0
 
 
 def _capacity(board: Board, window_s: float) -> tuple[set[int], Releases]:
@@ -164,8 +175,10 @@ def _start(
 
 def _turn(job: Job, block: Block, chunk_s: float, rules: Rules) -> Assignment:
     """A chunk of the job on the block, however many steps are left."""
-    part = rules.part_of(job.members[0].size) if len(job.members) == 1 else 1.0
-    return Assignment(job.ids, block, steps_within(chunk_s, job.curve.step_s[len(block)], part))
+    first, step_s = job.members[0], job.curve.step_s[len(block)]
+    part_of = rules.late_part_of if job.is_within_step else rules.part_of
+    part = part_of(first.size, step_s) if len(job.members) == 1 else 1.0
+    return Assignment(job.ids, block, steps_within(chunk_s, step_s, part))
 
 
 def _assign(board: Board, job: Job, block: Block, num_steps: float) -> Assignment:
@@ -174,7 +187,9 @@ def _assign(board: Board, job: Job, block: Block, num_steps: float) -> Assignmen
     return Assignment(job.ids, block, num_steps)
 
 
-def _fill(board: Board, one: RequestView, share: int, efficiency: float, part: float, rules: Rules) -> list[Assignment]:
+def _fill(
+    board: Board, one: RequestView, share: int, efficiency: float, part_of: PartOf, rules: Rules
+) -> list[Assignment]:
     """The idle block of the fastest step, for steps, or parts of one, that are over when somebody else needs it.
 
     Blocks are no larger than the share of what is idle, and devices do at least `efficiency` of the steps that they
@@ -183,11 +198,12 @@ def _fill(board: Board, one: RequestView, share: int, efficiency: float, part: f
     """
     curve, config, last = rules.curve_of(one.size, 1), rules.config, frozenset(one.last_devices)
     if one.is_within_step:
-        part = rules.part_of(one.size)
+        part_of = rules.late_part_of
         widths = [(len(last), curve.step_s[len(last)])]
     else:
         widths = _widths(curve, board.widest, share, efficiency, config.idle_step_s)
     for degree, step_s in widths:
+        part = part_of(one.size, step_s)
         for block in sorted(
             board.blocks_for(one, degree, board.idle), key=lambda block: -len(last.intersection(block))
         ):

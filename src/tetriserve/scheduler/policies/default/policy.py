@@ -38,11 +38,16 @@ def default(cost: CostModel, num_devices: int, config: DefaultConfig) -> Policy:
         return tuple(sorted(known - {1}))
 
     @cache
-    def part_of(size: Size) -> float:
+    def part_of(size: Size, _step_s: float) -> float:
         least_gpu_s = min(degree * step_s for degree, step_s in curve_of(size, 1).ladder)
         return least_part(least_gpu_s / len(cells[0]), config.part_s)
 
-    return partial(plan_default, rules=Rules(config, cells, curve_of, counts_of, part_of))
+    @cache
+    def late_part_of(size: Size, step_s: float) -> float:
+        part = part_of(size, step_s)
+        return part if part < 1 else least_part(step_s, config.part_s)
+
+    return partial(plan_default, rules=Rules(config, cells, curve_of, counts_of, part_of, late_part_of))
 
 
 @dataclass(frozen=True, slots=True)
