@@ -4,6 +4,7 @@ Owns which sizes are trained, and how often. Knows nothing of the loss.
 """
 
 import random
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,18 +17,17 @@ from pictures import Picture
 from sprites import Sprites
 
 PIXELS_PER_CHUNK = 8 * 2**20
-EARLY = 0.3  # of the schedule: small images first, three times as many for the same arithmetic
+PHASES = (0.3, 0.75)  # of the schedule: small images first, many for the same arithmetic; large ones in the end
 SHARE_PLAIN = 0.7  # of a batch: sprites as they are
 
 
 @dataclass(frozen=True)
 class Size:
-    """An image size, its share of steps early and late, and the varied pictures encoded at it (every n-th)."""
+    """An image size, its share of steps in each phase, and the varied pictures encoded at it (every n-th)."""
 
     height: int
     width: int
-    early_share: float
-    late_share: float
+    shares: tuple[float, float, float]
     every: int = 1
 
     @property
@@ -37,11 +37,11 @@ class Size:
 
 
 SIZES = (
-    Size(256, 256, 0.26, 0.52),
-    Size(128, 128, 0.68, 0.18),
-    Size(512, 512, 0.02, 0.20, every=4),
-    Size(192, 320, 0.02, 0.05, every=2),
-    Size(320, 192, 0.02, 0.05, every=2),
+    Size(256, 256, (0.26, 0.52, 0.37)),
+    Size(128, 128, (0.68, 0.18, 0.11)),
+    Size(512, 512, (0.02, 0.20, 0.42), every=4),
+    Size(192, 320, (0.02, 0.05, 0.05), every=2),
+    Size(320, 192, (0.02, 0.05, 0.05), every=2),
 )
 
 
@@ -118,8 +118,8 @@ class TrainingSet:
 
     def batch(self, max_tokens: int, caption_dropout: float, progress: float, generator: random.Random) -> Batch:
         """A batch of one size with about `max_tokens` tokens, text included."""
-        shares = [size.early_share if progress < EARLY else size.late_share for size in SIZES]
-        size = generator.choices(SIZES, shares)[0]
+        phase = bisect(PHASES, progress)
+        size = generator.choices(SIZES, [size.shares[phase] for size in SIZES])[0]
         num = max(1, max_tokens // (size.num_tokens + captions.TEXT_TOKENS))
         num_plain = round(num * SHARE_PLAIN)
         plain, varied = self.pools[size]

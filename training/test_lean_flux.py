@@ -17,7 +17,7 @@ def randomise(module: nn.Module) -> None:
 def test_lean_forward_equals_diffusers() -> None:
     """Values and gradients agree in float32."""
     torch.manual_seed(0)
-    model, size, num_text = make_transformer(), Size(96, 80, 1, 1), 32
+    model, size, num_text = make_transformer(), Size(96, 80, (1, 1, 1)), 32
     randomise(model)
     ids = image_ids(size, "cpu")
     noisy, times = torch.randn(3, size.num_tokens, 64), torch.rand(3)

@@ -88,6 +88,9 @@ def main() -> None:
     parser.add_argument("--vae-batch", type=int, default=96, help="crops a step")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of the blocks")
     parser.add_argument("--init", type=Path, help="transformer: an exported model to begin with")
+    parser.add_argument(
+        "--from", type=float, default=0.0, dest="begin", help="with --init: where in the schedule, 0..1"
+    )
     parser.add_argument("--limit-per-style", type=int, help="use only so many sprites of each style (for trials)")
     args = parser.parse_args()
 
@@ -114,6 +117,7 @@ def main() -> None:
     run = Run(device, args.work, clock, getattr(torch, args.precision))
     if args.init and run.step == 0:
         run.start_from(args.init)
+        clock.spent_before_s = args.begin * args.total_seconds
     learner = train_transformer(data, run, args.batch_tokens)
     modules = {name: getattr(learner, name) for name in ("transformer", "text_encoder", "text_encoder_2")}
     preview(make_pipeline({**modules, "vae": vae}, tokenizer), sprites, args.work)
