@@ -43,6 +43,22 @@ def test_latents_are_those_of_diffusers(
     assert (latents(load(checkpoint, kind), asked) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["embedded", "true_cfg"])
+def test_a_chunk_is_launched_while_the_one_before_runs(kind: str, checkpoint: GetCheckpoint) -> None:
+    """Nothing is copied from the host: such a copy waits for all that the device has been given."""
+    model = load_model(checkpoint(kind), torch.device("cuda"), torch.bfloat16, report=lambda text: None)
+    with torch.inference_mode():
+        state, denoiser = model.encode(request()), Denoiser(model)
+        denoiser.run([state], [0], 1, ALONE)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            denoiser.run([state], [1], 2.5, ALONE)
+            denoiser.run([state], [3.5], 0.5, ALONE)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize("kind", ["embedded", "true_cfg"])
 def test_a_blank_state_has_the_shapes_of_an_encoded_one(kind: str, checkpoint: GetCheckpoint) -> None:
     model = load(checkpoint, kind, torch.bfloat16)

@@ -138,13 +138,14 @@ class Denoiser:
 
     @staticmethod
     def _inputs(program: StepProgram, states: Sequence[RequestState], prepared: Sequence[Prepared]) -> StepInputs:
+        """Without a copy from the host, which would wait until the device is through with the chunk before."""
         whole = torch.cat([state.latents.transpose(0, 1) for state in states], dim=1)
-        scales = torch.tensor([state.request.guidance_scale for state in states], dtype=torch.float32)
+        scales = [whole.new_full((1,), state.request.guidance_scale, dtype=torch.float32) for state in states]
         return StepInputs(
             latents=program.layout.image.shard(whole),
             text=program.text(prepared),
             table=program.table(prepared, [0] * len(states)),
-            scales=scales.to(whole.device),
-            sigma_steps=scales.new_zeros(len(states), device=whole.device),
+            scales=torch.cat(scales),
+            sigma_steps=scales[0].new_zeros(len(states)),
             mask=program.mask(prepared),
         )

@@ -68,7 +68,7 @@ class FluxAdapter(PatchAdapter):
         if not self._config.guidance_embeds:
             return None
         scale = request.guidance_scale if self.card.guidance == "embedded" else 3.5
-        return torch.tensor([scale], device=self._device).to(self._dtype) * 1000
+        return torch.full((1,), scale, dtype=torch.float32, device=self._device).to(self._dtype) * 1000
 
     def _image_ids(self, size: Size) -> Tensor:
         """Positions (L, 3) of an image's tokens."""
