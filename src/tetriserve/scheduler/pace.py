@@ -7,7 +7,9 @@ WEIGHT = 0.1
 LEAST_CHUNKS = 10
 """So many chunks must have been seen before a device is judged."""
 LEAST_FACTOR = 1.3
-"""Chunks that take less than this many times what was predicted are within what profiles and machines vary."""
+"""Who takes less than this many times what was predicted is within what profiles and machines vary, not slow."""
+LEAST_DIFFERENCE = 0.005
+"""Nearer to the profile than this, a device is taken to be as fast as that."""
 WELL_FACTOR = 1.15
 """A slow device must come down to this to be taken for well: it would change back and forth otherwise."""
 
@@ -49,10 +51,12 @@ class Pace:
                 self._slow.pop(device, None)
 
     def factor(self, devices: Iterable[int]) -> float:
-        """By how much work on these devices is expected to take longer than the profile says."""
-        if not self._slow:
-            return 1.0
-        return max([self._slow.get(device, 1.0) for device in devices])
+        """How many times as long as the profile says work on these devices is expected to take."""
+        return max([self._factor(device) for device in devices])
+
+    def _factor(self, device: int) -> float:
+        mean, is_known = self._means[device], self._num_seen[device] >= LEAST_CHUNKS
+        return mean if is_known and abs(mean - 1) > LEAST_DIFFERENCE else 1.0
 
     @property
     def mean(self) -> float:
