@@ -99,19 +99,21 @@ class Sprites:
         self, indices: torch.Tensor, height: int, width: int, colours: torch.Tensor | None = None
     ) -> torch.Tensor:
         """One sprite each, as large as fits, in the middle: (B, 3, height, width) in -1..1."""
-        side = min(height, width)
-        canvas = self.blank(len(indices), height, width, colours)
-        paste(canvas, self.gather(indices, side), (height - side) // 2, (width - side) // 2)
-        return canvas * 2 - 1
+        return self._centred(self.gather(indices, min(height, width)), height, width, colours)
 
     def draw(self, pictures: Sequence[Picture], height: int, width: int) -> torch.Tensor:
         """Draw pictures, each sprite as large as fits, in the middle: (B, 3, height, width) in -1..1."""
-        side = min(height, width)
         colours = torch.tensor([BACKGROUNDS[p.background] if p.background else (255, 255, 255) for p in pictures])
-        canvas = self.blank(len(pictures), height, width, colours / 255)
-        sprites = self.gather(torch.tensor([p.row for p in pictures], device=self.device), side)
+        sprites = self.gather(torch.tensor([p.row for p in pictures], device=self.device), min(height, width))
         if changed := [place for place, p in enumerate(pictures) if p.colour]:
             hues = torch.tensor([self.rows[pictures[place].row]["hue"] for place in changed], device=self.device)
             sprites[changed] = recolour(sprites[changed], hues, [str(pictures[place].colour) for place in changed])
+        return self._centred(sprites, height, width, colours / 255)
+
+    def _centred(
+        self, sprites: torch.Tensor, height: int, width: int, colours: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        side = sprites.shape[-1]
+        canvas = self.blank(len(sprites), height, width, colours)
         paste(canvas, sprites, (height - side) // 2, (width - side) // 2)
         return canvas * 2 - 1
