@@ -116,7 +116,8 @@ async def test_jobs_that_may_have_killed_the_server_run_one_after_another_beside
     async with open_archive(config) as archive:
         records = await archive.load()
         assert [record.num_starts for record in records] == [0] * 4
-        await archive.change([replace(record, num_starts=SUSPECT_STARTS) for record in records[:2]])
+        begun = [replace(record, status="in_progress", num_steps_done=3) for record in records[:2]]
+        await archive.change([replace(record, num_starts=SUSPECT_STARTS) for record in begun])
     seen: list[list[str]] = []
     async with sleeping_server(config) as server, httpx.AsyncClient(base_url=server.url) as client:
         while not seen or set(seen[-1]) != {"completed"}:
