@@ -53,7 +53,7 @@ class JobRecord:
         return 0.0 if self.finished_at is None else max(0.0, time.time() - self.finished_at)
 
     def revived(self, request_id: str, now_s: float) -> Self:
-        """The same for another process, whose clock shows `now_s`: it waits again, and the deadline stays when it was."""
+        """The same for another process, whose clock shows `now_s`: it waits again, its deadline stays."""
         waited_s = max(0.0, time.time() - self.created_at)
         call = replace(self.call, request_id=request_id, arrival_s=now_s - waited_s)
         return replace(self, call=call, status="queued", num_steps_done=0)
