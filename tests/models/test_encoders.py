@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.test_flux import CPU, latents, request
+from models.test_flux import CPU, CUDA, latents, request
 from parity.fixtures import GetCheckpoint
 from tetriserve.models.adapter import ModelAdapter
 from tetriserve.models.config import EncoderPlace, LoadingConfig
 from tetriserve.models.loading import load_model
 
 
-def load(directory: Path, place: EncoderPlace) -> ModelAdapter:
-    return load_model(directory, CPU, torch.float32, lambda text: None, LoadingConfig(encoders=place))
+def load(directory: Path, place: EncoderPlace, device: torch.device = CPU) -> ModelAdapter:
+    return load_model(directory, device, torch.float32, lambda text: None, LoadingConfig(encoders=place))
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,15 @@ def test_offloaded_encoders_work_in_other_memory_and_keep_what_they_share(checkp
         assert t5.shared.weight is t5.encoder.embed_tokens.weight
         raise RuntimeError("encoding failed")
     assert places() == at_home
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["true_cfg", "sd3.5-large"])
+def test_offloaded_encoders_visit_a_gpu_from_pinned_memory(kind: str, checkpoint: GetCheckpoint) -> None:
+    """Prompt after prompt the same latents as with encoders that stay; between two they are on the host."""
+    resident, offloaded = (load(checkpoint(kind), place, CUDA) for place in ("resident", "offload"))
+    for asked in (request("48x32"), request("64x64", guidance=1.0)):
+        assert (latents(offloaded, asked) - latents(resident, asked)).abs().max() < 1e-4
+        tensors = [x for module in offloaded._encoders.modules for x in (*module.parameters(), *module.buffers())]
+        assert all(x.is_pinned() for x in tensors if x.device == CPU)
+        assert {x.device for x in tensors} == {CPU}

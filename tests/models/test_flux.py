@@ -14,11 +14,13 @@ from tetriserve.models.loading import load_model
 from tetriserve.models.packed_transformer import Packing
 from tetriserve.models.ulysses import ALONE
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
 
-def load(checkpoint: GetCheckpoint, kind: str, dtype: torch.dtype = torch.float32) -> ModelAdapter:
-    return load_model(checkpoint(kind), CPU, dtype, report=lambda text: None)
+def load(
+    checkpoint: GetCheckpoint, kind: str, dtype: torch.dtype = torch.float32, device: torch.device = CPU
+) -> ModelAdapter:
+    return load_model(checkpoint(kind), device, dtype, report=lambda text: None)
 
 
 def request(size: str = "80x48", guidance: float = 3.5) -> Request:
@@ -45,9 +47,27 @@ def test_latents_are_those_of_diffusers(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kind", ["embedded", "true_cfg"])
+def test_float16_on_a_gpu_rounds_more_finely_than_bfloat16(kind: str, checkpoint: GetCheckpoint) -> None:
+    """Both begin with the noise of 32 bits, so that rounding is all that differs."""
+    asked, noise = request("96x80"), None
+    made: list[torch.Tensor] = []
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        model = load(checkpoint, kind, dtype, CUDA)
+        with torch.inference_mode():
+            state = model.encode(asked)
+            noise = state.latents.clone() if noise is None else noise
+            state.latents = noise.to(dtype)
+            Denoiser(model).run([state], [0], asked.num_inference_steps, ALONE)
+        made.append(state.latents[0].float())
+    exact, half, brain = made
+    assert (half - exact).abs().mean() < 0.5 * (brain - exact).abs().mean()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["embedded", "true_cfg"])
 def test_a_chunk_is_launched_while_the_one_before_runs(kind: str, checkpoint: GetCheckpoint) -> None:
     """Nothing is copied from the host: such a copy waits for all that the device has been given."""
-    model = load_model(checkpoint(kind), torch.device("cuda"), torch.bfloat16, report=lambda text: None)
+    model = load(checkpoint, kind, torch.bfloat16, CUDA)
     with torch.inference_mode():
         state, denoiser = model.encode(request()), Denoiser(model)
         denoiser.run([state], [0], 1, ALONE)
