@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tetriserve.core.chunk import Stage
 from tetriserve.core.size import Size
 from tetriserve.cost.model import CostModel
 from tetriserve.evaluation.chunk_facts import as_fast_as, chunk_facts
@@ -58,7 +59,7 @@ def test_chunks_tell_of_busy_devices_of_predictions_and_of_moves(cost: CostModel
     assert facts.move_ms == pytest.approx(4 - 1e3 * 0.1 * one)
 
 
-def test_a_cell_is_simulated_as_fast_as_its_steps_were(cost: CostModel) -> None:
+def test_a_cell_is_simulated_as_fast_as_its_chunks_were(cost: CostModel) -> None:
     size, small = Size(1024, 1024), Size(256, 256)
     one, two = cost.step_s(size, 1), cost.step_s(size, 2)
     chunks = [
@@ -66,9 +67,13 @@ def test_a_cell_is_simulated_as_fast_as_its_steps_were(cost: CostModel) -> None:
         steps("a", [1], 1, 0.0, one * 1.3),
         steps("a", [0], 4, 0.0, 4 * one * 1.2),
         steps("a", [0, 1], 3, 1.0, 1.0 + 3 * two * 0.9),
+        *({**steps("a", [0], 0, 3.0, 3.0 + taken_s), "stage": "decode"} for taken_s in (0.1, 0.125, 0.7)),
     ]
     document = {"requests": [row("a", 4, 5, [1])], "chunks": chunks, "load": {"num_devices": 2}}
     paced = as_fast_as(document, cost)
+    assert paced.stage_s(Stage.DECODE, size) == pytest.approx(0.125)
+    assert paced.stage_s(Stage.DECODE, small) == cost.stage_s(Stage.DECODE, small)
+    assert paced.stage_s(Stage.ENCODE, size) == cost.stage_s(Stage.ENCODE, size)
     assert paced.step_s(size, 1) == pytest.approx(1.2 * one)
     assert paced.step_s(size, 2) == pytest.approx(0.9 * two)
     assert paced.step_s(small, 1) == pytest.approx(1.15 * cost.step_s(small, 1))

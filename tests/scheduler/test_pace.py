@@ -29,6 +29,17 @@ def test_a_device_is_predicted_as_fast_as_it_was_unless_that_is_as_the_profile_s
     assert pace.factor((0, 1)) == pace.factor((1,)) == 1.0
 
 
+def test_chunks_count_by_their_work() -> None:
+    """Encodes and decodes that take half as long again say little of a step a hundred times as long."""
+    pace = Pace(1)
+    for _ in range(LEAST_CHUNKS):
+        pace.observe((0,), 0.03, 0.02)
+        pace.observe((0,), 2.0, 2.0)
+        pace.observe((0,), 0.03, 0.02)
+    assert 1.0 < pace.factor((0,)) < 1.02
+    assert pace.slow == {}
+
+
 def test_on_a_machine_quicker_than_its_profile_the_next_chunk_is_there_before_the_last_one_ends() -> None:
     """Images take 0.72 s instead of 0.8; planned with those, every one would be waited for."""
     requests = [make_request(f"r{index:02d}") for index in range(60)]

@@ -66,7 +66,10 @@ def chunk_facts(document: Mapping[str, Any], cost: CostModel) -> ChunkFacts | No
 
 
 def as_fast_as(document: Mapping[str, Any], cost: CostModel) -> CostModel:
-    """The cost model with steps that take what they took in this cell, in the median; other kinds as all did."""
+    """The cost model with chunks that take what they took in this cell, in the median.
+
+    Kinds of steps that it doesn't have are as all were; encoding and decoding stay as they are where it has none.
+    """
     ratios: defaultdict[Kind, list[float]] = defaultdict(list)
     steps = list(_steps(document, cost))
     for one in steps:
@@ -77,11 +80,32 @@ def as_fast_as(document: Mapping[str, Any], cost: CostModel) -> CostModel:
         replace(entry, step_s=entry.step_s * paces.get((entry.size, entry.degree, entry.batch), usual))
         for entry in cost.profile.entries
     ]
-    return CostModel(replace(cost.profile, entries=tuple(entries)), document["load"]["num_devices"])
+    taken_s = _stage_times(document)
+    stages = [
+        replace(stage, seconds=taken_s.get((str(stage.stage), stage.size), stage.seconds))
+        for stage in cost.profile.stages
+    ]
+    profile = replace(cost.profile, entries=tuple(entries), stages=tuple(stages))
+    return CostModel(profile, document["load"]["num_devices"])
+
+
+def _stage_times(document: Mapping[str, Any]) -> dict[tuple[str, Size], float]:
+    """Median seconds of an encode and a decode by size."""
+    sizes = _sizes(document)
+    times: defaultdict[tuple[str, Size], list[float]] = defaultdict(list)
+    for chunk in document["chunks"]:
+        size = sizes.get(chunk["request_ids"][0])
+        if chunk["stage"] != "denoise" and chunk["state"] == "done" and size is not None:
+            times[chunk["stage"], size].append(chunk["finished_s"] - chunk["started_s"])
+    return {kind: statistics.median(found) for kind, found in times.items()}
+
+
+def _sizes(document: Mapping[str, Any]) -> dict[str, Size]:
+    return {row["request_id"]: Size.parse(row["size"]) for row in document["requests"]}
 
 
 def _steps(document: Mapping[str, Any], cost: CostModel) -> Iterator[_Steps]:
-    sizes = {row["request_id"]: Size.parse(row["size"]) for row in document["requests"]}
+    sizes = _sizes(document)
     last: dict[str, list[int]] = {}
     for chunk in sorted(document["chunks"], key=lambda chunk: chunk["started_s"]):
         ids, devices = chunk["request_ids"], chunk["devices"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 WEIGHT = 0.1
-"""Of the newest chunk in the mean."""
+"""Of the newest chunk in the means."""
 LEAST_CHUNKS = 10
 """So many chunks must have been seen before a device is judged."""
 LEAST_FACTOR = 1.3
@@ -18,13 +18,17 @@ RISE_S, FALL_S = 1.2, 12.0
 
 
 class Pace:
-    """Exponential means of measured by predicted times, one for each device; and expectiles, for promises.
+    """Measured by predicted time of late, for each device; and expectiles, for promises.
 
-    Joint work takes as long as its slowest device, so that is in the mean of all; who is well shows it in other work.
+    Exponential means of both times are divided, so that chunks count by their work: an encode that takes a tenth
+    longer says little of a step a hundred times as long. Joint work takes as long as its slowest device, so that is in
+    the mean of all; who is well shows it in other work.
     """
 
     def __init__(self, num_devices: int) -> None:
         self._means = [1.0] * num_devices
+        self._measured_s = [0.0] * num_devices
+        self._predicted_s = [0.0] * num_devices
         self._cautious = [1.0] * num_devices
         self._num_seen = [0] * num_devices
         self._slow: dict[int, float] = {}
@@ -40,15 +44,22 @@ class Pace:
             return
         ratio = measured_s / predicted_s
         for device in devices:
-            self._means[device] += WEIGHT * (ratio - self._means[device])
+            mean = self._means[device] = self._mean_with(device, measured_s, predicted_s)
             memory_s = RISE_S if ratio > self._cautious[device] else FALL_S
             self._cautious[device] += min(1.0, predicted_s / memory_s) * (ratio - self._cautious[device])
             self._num_seen[device] += 1
             limit = WELL_FACTOR if device in self._slow else LEAST_FACTOR
-            if self._num_seen[device] >= LEAST_CHUNKS and self._means[device] >= limit:
-                self._slow[device] = self._means[device]
+            if self._num_seen[device] >= LEAST_CHUNKS and mean >= limit:
+                self._slow[device] = mean
             else:
                 self._slow.pop(device, None)
+
+    def _mean_with(self, device: int, measured_s: float, predicted_s: float) -> float:
+        if self._num_seen[device] == 0:  # before it, as much work is taken to have been as the profile says
+            self._measured_s[device] = self._predicted_s[device] = predicted_s
+        self._measured_s[device] += WEIGHT * (measured_s - self._measured_s[device])
+        self._predicted_s[device] += WEIGHT * (predicted_s - self._predicted_s[device])
+        return self._measured_s[device] / self._predicted_s[device]
 
     def factor(self, devices: Iterable[int]) -> float:
         """How many times as long as the profile says work on these devices is expected to take."""

@@ -22,7 +22,7 @@ NOISE_SEEDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Paced:
-    """The same simulated NOISE_SEEDS times with steps that take what they took in this cell, give or take NOISE_CV.
+    """The same simulated NOISE_SEEDS times with chunks that take what they took in this cell; steps vary by NOISE_CV.
 
     Shares on time, and mean latencies in seconds.
     """
@@ -117,8 +117,8 @@ def verdict(found: list[Pair]) -> str:
         f"{len(sar)} by no more than {100 * SAR_GOAL:.0f}. Mean latencies differ by "
         f"{percent(statistics.fmean(latency), 1)} in the mean (wanted: {percent(LATENCY_GOAL)}), "
         f"{percent(max(latency), 1)} at most. Machines of one kind differ, and under load trifles change a schedule: "
-        f"so each cell was also simulated, by today's code, {NOISE_SEEDS} times with steps that take what they took "
-        f"in it, give or take {percent(NOISE_CV)}. From the means of these, served shares are {100 * paced_sar:.1f} "
+        f"so each cell was also simulated, by today's code, {NOISE_SEEDS} times with chunks that take what they took "
+        f"in it, steps give or take {percent(NOISE_CV)}. From their means, served shares are {100 * paced_sar:.1f} "
         f"points and mean latencies {percent(statistics.fmean(paced_latency), 1)} away, without their signs; "
         f"{num_within} cells lie within what they span.\n"
     )
