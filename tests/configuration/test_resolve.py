@@ -35,6 +35,7 @@ EXAMPLES = {
     "devices": "cpu:1",
     "dtype": "float16",
     "encoders": "offload",
+    "prompt_cache_mib": "64",
     "sizes": "64x64,128x128",
     "profile": "p.json",
     "slo": "64x64=0.5",

@@ -13,6 +13,7 @@ from tetriserve.engine.config import EngineConfig, resolve
 from tetriserve.engine.executor import ProcessExecutor
 from tetriserve.engine.memory import MemoryCheck, available_bytes, check_memory
 from tetriserve.engine.messages import Setup
+from tetriserve.models.config import LoadingConfig
 
 CPU = torch.device("cpu")
 
@@ -58,7 +59,8 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
     checkpoint: GetCheckpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = ((Size(64, 64), 1), (Size(64, 64), 2), (Size(1024, 1024), 1))
-    setup = Setup(str(checkpoint("none")), ("cpu",), 0, "float32", 1, sizes)
+    loading = LoadingConfig(prompt_cache_mib=0)
+    setup = Setup(str(checkpoint("none")), ("cpu",), 0, "float32", 1, sizes, loading)
     assert check_memory(setup, CPU) == MemoryCheck(None, tiled=False)
     for megabytes, tiled in ((200, False), (100, True)):
         monkeypatch.setattr(memory, "available_bytes", lambda device, num, free=megabytes * 2**20: free)

@@ -30,7 +30,7 @@ def test_a_device_is_predicted_as_fast_as_it_was_unless_that_is_as_the_profile_s
 
 
 def test_chunks_count_by_their_work() -> None:
-    """Encodes and decodes that take half as long again say little of a step a hundred times as long."""
+    """Steps that take half as long again say little of those that take a hundred times as long."""
     pace = Pace(1)
     for _ in range(LEAST_CHUNKS):
         pace.observe((0,), 0.03, 0.02)

@@ -36,12 +36,13 @@ def check_memory(setup: Setup, device: torch.device) -> MemoryCheck:
     card = read_card(directory)
     has_8_bits = is_gpu and torch.cuda.get_device_capability(device) >= CAPABILITY_OF_8_BITS
     model = model_size(directory, card, setup.loading)
-    plan = MemoryPlan(model, card, is_gpu, has_8_bits, len(setup.devices), setup.may_interrupt)
+    num_devices, cached_prompts = len(setup.devices), setup.loading.prompt_cache_mib * 2**20
+    plan = MemoryPlan(model, card, is_gpu, has_8_bits, num_devices, setup.may_interrupt, cached_prompts)
     batches: dict[Size, int] = {}
     for size, batch in setup.cells:
         batches[size] = max(batch, batches.get(size, 0))
     choice = Choice(tuple(batches.items()), setup.loading.encoders, setup.dtype == "fp8", NUMBER_BYTES[setup.dtype])
-    available = available_bytes(device, len(setup.devices))
+    available = available_bytes(device, num_devices)
     choice = plan.fitted(choice, available)
     notice = plan.describe(choice, available) if plan.total(choice) >= GIB else None
     return MemoryCheck(notice, choice.tiled)

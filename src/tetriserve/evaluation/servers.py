@@ -70,7 +70,7 @@ def _serve_options(study: Study, wanted: Wanted, results: Results) -> list[str]:
     sizes = ",".join(str(size) for size in study.sizes)
     variant = variant_of(wanted.contender)
     options = ["serve", "--policy", variant.policy, *variant.options, "--devices", study.devices, "--sizes", sizes]
-    options += ["--dtype", wanted.dtype, "--job-store", "memory"]
+    options += ["--dtype", wanted.dtype, "--job-store", "memory", "--prompt-cache-mib", "0"]  # prompts repeat: a list
     if wanted.model != EMBEDDED:
         options += ["--model", wanted.model]
     if results.profile(wanted.profile_name) is not None:

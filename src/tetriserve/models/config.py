@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from tetriserve.core.errors import ConfigurationError
 from tetriserve.core.setting import setting
 
+MAX_PROMPT_CACHE_MIB = 2**20
 EncoderPlace = Literal["resident", "offload", "cpu"]
 
 
@@ -26,6 +27,17 @@ class LoadingConfig:
         "on the host's CPUs for good, which takes seconds a prompt",
         choices=get_args(EncoderPlace),
     )
+    prompt_cache_mib: int = setting(
+        128,
+        "room for prompts that were encoded of late and are not encoded again, on every device; 0 keeps none",
+        metavar="N",
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.prompt_cache_mib <= MAX_PROMPT_CACHE_MIB:
+            raise ConfigurationError(
+                f"prompt_cache_mib is {self.prompt_cache_mib}, must be from 0 to {MAX_PROMPT_CACHE_MIB}"
+            )
 
     def resolved(self) -> "LoadingConfig":
         """The same with an absolute path. Raises ConfigurationError if there is no such file."""

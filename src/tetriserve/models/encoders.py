@@ -1,17 +1,20 @@
-"""Where text encoders are while nothing is encoded, and where they work: they take as much memory as a small network.
+"""Where text encoders are while nothing is encoded, where they work, and what they have made of late.
+
+They take as much memory as a small network.
 
 They stay on the device, or on its host until a prompt has to be encoded, or are on the host for good and work there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from tetriserve.models.config import EncoderPlace
+from tetriserve.models.config import EncoderPlace, LoadingConfig
 from tetriserve.models.encoder_graphs import GraphedForward
+from tetriserve.models.prompt_cache import Encoded, PromptCache
 from tetriserve.models.weights import replace_tensors, tensors_of
 
 HOST = torch.device("cpu")
@@ -26,10 +29,12 @@ class TextEncoders:
     modules: Sequence[Any]
     place: EncoderPlace
     device: torch.device
+    cache: PromptCache
 
     @classmethod
-    def of(cls, pipeline: Any, place: EncoderPlace, device: torch.device) -> "TextEncoders":
+    def of(cls, pipeline: Any, loading: LoadingConfig, device: torch.device) -> "TextEncoders":
         """Those of a diffusers pipeline."""
+        place, cache = loading.encoders, PromptCache(loading.prompt_cache_mib * 2**20)
         named = pipeline.components.items()
         modules = [part for name, part in named if name.startswith("text_encoder") and part is not None]
         if place == "offload" and device.type == "cuda":
@@ -38,7 +43,18 @@ class TextEncoders:
             for module in modules:
                 if type(module).__name__ in FIXED_LENGTH:
                     module.forward = GraphedForward(module.forward)
-        return cls(modules, place, device)
+        return cls(modules, place, device, cache)
+
+    def encoded(self, prompts: Sequence[str], encode: Callable[[str, torch.device], Encoded]) -> list[Encoded]:
+        """Each prompt on the device. `encode` is called inside of `at_work` for those that aren't known."""
+        found = {prompt: self.cache.find(prompt) for prompt in prompts}
+        if None in found.values():
+            with self.at_work() as device:
+                for prompt in [prompt for prompt, known in found.items() if known is None]:
+                    encoded = tuple(tensor.to(self.device) for tensor in encode(prompt, device))
+                    self.cache.keep(prompt, encoded)
+                    found[prompt] = encoded
+        return [one for prompt in prompts if (one := found[prompt]) is not None]
 
     @contextmanager
     def at_work(self) -> Iterator[torch.device]:

@@ -14,6 +14,7 @@ from tetriserve.models.flux_network import pack_flux, rotary
 from tetriserve.models.packed_transformer import BoundTransformer, PackedTransformer, Packing
 from tetriserve.models.patch_adapter import PATCH, PatchAdapter
 from tetriserve.models.program import Layout, Prepared, Shape, StepProgram
+from tetriserve.models.prompt_cache import Encoded
 from tetriserve.models.ulysses import SequenceGroup
 
 
@@ -46,11 +47,11 @@ class FluxAdapter(PatchAdapter):
         attention = JointAttention.of(layout, self.heads, self._device, angles)
         return StepProgram(layout, BoundTransformer(self._network, attention))
 
-    def _encode_prompts(self, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, ...]:
-        """Embeddings of T5 (P, t, C) and pooled ones of CLIP (P, C)."""
+    def _encode_prompt(self, prompt: str, device: torch.device) -> Encoded:
+        """Embeddings of T5 (1, t, C) and pooled ones of CLIP (1, C)."""
         length = self.card.max_sequence_length
-        encoded = [self._pipe.encode_prompt(p, device=device, max_sequence_length=length) for p in prompts]
-        return torch.cat([one[0] for one in encoded]), torch.cat([one[1] for one in encoded])
+        embeddings, pooled, _ = self._pipe.encode_prompt(prompt, device=device, max_sequence_length=length)
+        return embeddings, pooled
 
     def _conditioning_shapes(self, prompts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         config, rows = self._config, len(prompts)

@@ -98,9 +98,7 @@ def _load_pipeline(
         return load_weights(component, directory, _home_of(component, card, packing, loading), dtype)
 
     pipeline = assemble(directory, card, load)
-    return _ADAPTERS[card.pipeline](
-        pipeline, card, packing, TextEncoders.of(pipeline, loading.encoders, packing.device)
-    )
+    return _ADAPTERS[card.pipeline](pipeline, card, packing, TextEncoders.of(pipeline, loading, packing.device))
 
 
 def _home_of(component: Component, card: ModelCard, packing: Packing, loading: LoadingConfig) -> torch.device:

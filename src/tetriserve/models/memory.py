@@ -56,7 +56,7 @@ class Choice:
 class MemoryPlan:
     """Of one of `num_devices` devices: of a GPU, which may have 8-bit products, or of a worker on the host.
 
-    `may_interrupt`: steps may stand still on it, each with its hidden states.
+    `may_interrupt`: steps may stand still on it, each with its hidden states. `cached_prompts`: bytes for those.
     """
 
     model: ModelSize
@@ -65,6 +65,7 @@ class MemoryPlan:
     has_8_bits: bool
     num_devices: int
     may_interrupt: bool = True
+    cached_prompts: int = 0
 
     def parts(self, choice: Choice) -> Mapping[str, int]:
         """Bytes by what they are for."""
@@ -78,7 +79,7 @@ class MemoryPlan:
             "text encoders": encoders if is_on_device else 0,
             "VAE": self.model.vae * choice.itemsize,
             "at work": at_work,
-            "requests": self._requests(choice) + interrupted,
+            "requests": self._requests(choice) + interrupted + self.cached_prompts,
         }
         if self.is_gpu:
             groups = self.num_devices.bit_length()

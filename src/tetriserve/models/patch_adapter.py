@@ -24,6 +24,7 @@ from tetriserve.models.patches import from_patches, to_patches
 from tetriserve.models.preview import LatentColours
 from tetriserve.models.program import Prepared, Shape, StepProgram
 from tetriserve.models.prompt import cut_warning
+from tetriserve.models.prompt_cache import Encoded
 from tetriserve.models.ulysses import SequenceGroup
 from tetriserve.models.vae import decode_image, make_ready
 
@@ -54,12 +55,12 @@ class PatchAdapter(ABC):
         """Take over the weights of the pipeline's network."""
 
     @abstractmethod
-    def _encode_prompts(self, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, ...]:
-        """Conditioning of P prompts: tensors (P, ...). The text encoders are on `device`."""
+    def _encode_prompt(self, prompt: str, device: torch.device) -> Encoded:
+        """Conditioning of a prompt: tensors (1, ...). The text encoders are on `device`."""
 
     @abstractmethod
     def _conditioning_shapes(self, prompts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """The shapes that `_encode_prompts` returns."""
+        """Those of the conditioning of P prompts: (P, ...)."""
 
     @abstractmethod
     def _readers(self) -> Sequence[tuple[Any, int, str]]:
@@ -94,9 +95,8 @@ class PatchAdapter(ABC):
         """Encode the prompt, and the negative one where true CFG needs it, and draw noise from the seed."""
         prompts = self._prompts(request)
         drawn = self._host.submit(self._draw, request)  # 40 ms at 2048², which a GPU needs not wait for
-        with self._encoders.at_work() as device:
-            encoded = self._encode_prompts(prompts, device)
-        conditioning = tuple(tensor.to(self._device) for tensor in encoded)
+        encoded = self._encoders.encoded(prompts, self._encode_prompt)
+        conditioning = tuple(torch.cat(rows) for rows in zip(*encoded, strict=True))
         noise = drawn.result().to(self._device)
         return self._state(request, to_patches(noise, PATCH), conditioning, self._warnings(prompts))
 

@@ -17,6 +17,7 @@ from tetriserve.models.attention import JointAttention
 from tetriserve.models.packed_transformer import BoundTransformer, PackedTransformer, Packing
 from tetriserve.models.patch_adapter import PATCH, PatchAdapter
 from tetriserve.models.program import Layout, Prepared, Shape, StepProgram, linear_guidance
+from tetriserve.models.prompt_cache import Encoded
 from tetriserve.models.qwen_network import pack_qwen, positions, rotary
 from tetriserve.models.ulysses import SequenceGroup
 
@@ -54,15 +55,14 @@ class QwenAdapter(PatchAdapter):
         attention = JointAttention.of(layout, self.heads, self._device, angles, masked=True)
         return StepProgram(layout, BoundTransformer(self._network, attention), rescaled_guidance)
 
-    def _encode_prompts(self, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, ...]:
-        """Embeddings (P, t, C), padded with zeros, and ones where there are tokens (P, t)."""
+    def _encode_prompt(self, prompt: str, device: torch.device) -> Encoded:
+        """Embeddings (1, t, C), padded with zeros, and ones where there are tokens (1, t)."""
         length = self.card.max_sequence_length
-        encoded = [self._pipe.encode_prompt(p, device=device, max_sequence_length=length)[0][0] for p in prompts]
-        padded = torch.stack([F.pad(one, (0, 0, 0, length - one.shape[0])) for one in encoded])
-        valid = padded.new_zeros(padded.shape[:2])
-        for row, one in zip(valid, encoded, strict=True):
-            row[: one.shape[0]] = 1
-        return padded, valid
+        embeddings, _ = self._pipe.encode_prompt(prompt, device=device, max_sequence_length=length)
+        num_tokens = embeddings.shape[1]
+        valid = embeddings.new_zeros(1, length)
+        valid[:, :num_tokens] = 1
+        return F.pad(embeddings, (0, 0, 0, length - num_tokens)), valid
 
     def _conditioning_shapes(self, prompts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         rows, length = len(prompts), self.card.max_sequence_length

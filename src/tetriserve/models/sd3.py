@@ -16,6 +16,7 @@ from tetriserve.models.flow_match import own_schedule
 from tetriserve.models.packed_transformer import BoundTransformer, PackedTransformer, Packing
 from tetriserve.models.patch_adapter import PatchAdapter
 from tetriserve.models.program import Layout, Prepared, Shape, StepProgram
+from tetriserve.models.prompt_cache import Encoded
 from tetriserve.models.sd3_network import pack_sd3, positions
 from tetriserve.models.ulysses import SequenceGroup
 
@@ -44,20 +45,17 @@ class SD3Adapter(PatchAdapter):
         where = layout.image.shard(positions(self._pipe.transformer.pos_embed, *self._latent_shape(size)[-2:]))
         return StepProgram(layout, BoundTransformer(self._network, attention, where))
 
-    def _encode_prompts(self, prompts: Sequence[str], device: torch.device) -> tuple[Tensor, ...]:
-        """Embeddings of CLIP and then T5 (P, t, C), and pooled ones of CLIP (P, C)."""
-        encoded = [
-            self._pipe.encode_prompt(
-                prompt,
-                None,
-                None,
-                device=device,
-                do_classifier_free_guidance=False,
-                max_sequence_length=self.card.max_sequence_length,
-            )
-            for prompt in prompts
-        ]
-        return torch.cat([one[0] for one in encoded]), torch.cat([one[2] for one in encoded])
+    def _encode_prompt(self, prompt: str, device: torch.device) -> Encoded:
+        """Embeddings of CLIP and then T5 (1, t, C), and pooled ones of CLIP (1, C)."""
+        embeddings, _, pooled, _ = self._pipe.encode_prompt(
+            prompt,
+            None,
+            None,
+            device=device,
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.card.max_sequence_length,
+        )
+        return embeddings, pooled
 
     def _conditioning_shapes(self, prompts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         config, rows = self._config, len(prompts)

@@ -205,7 +205,7 @@ class Profiler:
     def _request(self, size: Size) -> Request:
         num_steps = LONGEST_CHUNK_STEPS * 2 * (WARM_UP_CHUNKS + self.repetitions)
         name = f"profile-{next(self._chunk_ids)}"
-        return Request(name, PROMPT, size, num_steps, self.machine.guidance_scale, 0, 0.0, 0.0)
+        return Request(name, f"{PROMPT} {name}", size, num_steps, self.machine.guidance_scale, 0, 0.0, 0.0)
 
     def _chunk(
         self, stage: Stage, requests: Sequence[Request], block: tuple[int, ...], first_step: int = 0, num_steps: int = 0

@@ -20,9 +20,9 @@ RISE_S, FALL_S = 1.2, 12.0
 class Pace:
     """Measured by predicted time of late, for each device; and expectiles, for promises.
 
-    Exponential means of both times are divided, so that chunks count by their work: an encode that takes a tenth
-    longer says little of a step a hundred times as long. Joint work takes as long as its slowest device, so that is in
-    the mean of all; who is well shows it in other work.
+    It is told of steps alone: encodes and decodes wait for the host, and a prompt that is known takes no time.
+    Exponential means of both times are divided, so that chunks count by their work. Joint work takes as long as its
+    slowest device, so that is in the mean of all; who is well shows it in other work.
     """
 
     def __init__(self, num_devices: int) -> None:
@@ -39,7 +39,7 @@ class Pace:
         return dict(self._slow)
 
     def observe(self, devices: Iterable[int], measured_s: float, predicted_s: float) -> None:
-        """A chunk took so long."""
+        """A chunk of steps took so long."""
         if predicted_s <= 0:
             return
         ratio = measured_s / predicted_s

@@ -140,7 +140,7 @@ class Scheduler:
         """A chunk ended."""
         flight = self._land(event.chunk_id, event.finished_s)
         chunk = flight.chunk
-        if isinstance(event, ChunkDone):
+        if isinstance(event, ChunkDone) and chunk.stage is Stage.DENOISE:
             self._pace.observe(chunk.devices, event.finished_s - event.started_s, flight.profile_s)
         commands: list[Command] = []
         for request_id in chunk.request_ids:
