@@ -103,11 +103,11 @@ async def test_a_service_measures_stores_and_doubts_its_profile(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     mailbox, said = Mailbox(asyncio.get_running_loop()), list[str]()
     executor = cast(ProcessExecutor, InstantExecutor(mailbox.post, None))
-    menu = Menu(ModelCard("m", "FluxPipeline", 32, "embedded", 3.5, 20, (SMALL, LARGE)), (SMALL, LARGE))
+    card = ModelCard("m", "FluxPipeline", 32, "embedded", 3.5, 20, (SMALL, LARGE))
 
-    async def obtain() -> Profile:
+    async def obtain(*sizes: Size) -> Profile:
         said.clear()
-        config = ServingConfig(model_dir=tmp_path)
+        menu, config = Menu(card, sizes or (SMALL, LARGE)), ServingConfig(model_dir=tmp_path)
         return await obtain_profile(config, menu, executor, mailbox, lambda done, total, text: said.append(text))
 
     measured = await obtain()
@@ -120,6 +120,10 @@ async def test_a_service_measures_stores_and_doubts_its_profile(
     assert "measuring anew" in said[0]
     assert [entry.step_s for entry in again.entries] == pytest.approx([entry.step_s for entry in measured.entries])
     assert Profile.load(path) == again
+    both = {SMALL, LARGE}
+    path.write_text(replace(again, entries=again.entries[1:]).to_json())
+    assert {entry.size for entry in (await obtain(SMALL)).entries} == {SMALL}
+    assert {entry.size for entry in Profile.load(path).entries} == both, "what is measured now is added"
 
 
 async def test_profiling_some_sizes_keeps_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

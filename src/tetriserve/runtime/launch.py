@@ -86,7 +86,7 @@ async def obtain_profile(
 ) -> Profile:
     """The profile given by file, or the stored one of this model and machine, or a new one, stored for next time.
 
-    A stored one is measured anew if steps of the smallest size are far quicker than it says: the machine was busy.
+    Other sizes that are stored stay. A stored one is measured anew if steps of the smallest size are far quicker than it says: the machine was busy.
     """
     machine = describe_machine(menu.card, executor)
     if config.profile is not None:
@@ -95,10 +95,11 @@ async def obtain_profile(
     path = _stored_at(store, config, machine)
     profiler = Profiler(executor, mailbox, machine, progress=progress)
     profile = store.find(path, menu.sizes, executor.num_devices)
-    if profile is not None and await profiler.is_pessimistic(profile, menu.sizes[0]):
-        progress(0, 0, "Steps take less than half of what the stored profile says: measuring anew, for about a minute")
-        profile = None
     if profile is None:
+        profile = await profiler.measure(menu.sizes)
+        store.add(path, profile, lambda text: progress(0, 0, text))
+    elif await profiler.is_pessimistic(profile, menu.sizes[0]):
+        progress(0, 0, "Steps take less than half of what the stored profile says: measuring anew, for about a minute")
         profile = await profiler.measure(menu.sizes)
         store.save(path, profile)
     return profile
