@@ -86,7 +86,8 @@ async def obtain_profile(
 ) -> Profile:
     """The profile given by file, or the stored one of this model and machine, or a new one, stored for next time.
 
-    Other sizes that are stored stay. A stored one is measured anew if steps of the smallest size are far quicker than it says: the machine was busy.
+    Other sizes that are stored stay. A stored profile is measured anew if steps of the smallest size are far quicker
+    than it says: the machine was busy.
     """
     machine = describe_machine(menu.card, executor)
     if config.profile is not None:
