@@ -52,6 +52,7 @@ class Measured:
             "low_ms": min(self.samples_ms, default=None),
             "high_ms": max(self.samples_ms, default=None),
             "cv": self.cv,
+            "samples_ms": self.samples_ms,
             "failure": self.failure,
         }
 

@@ -20,7 +20,9 @@ from tetriserve.stepbench.contenders import NUM_TEXT, Contender, make
 from tetriserve.stepbench.floor import floor_ms, measure_ceilings
 
 FLUX_HEADS = HeadsShape(24, 128, torch.bfloat16)
-WARM_UP_STEPS = 3
+LEAST_WARM_UP_STEPS = 3
+WARM_UP_TOKENS = 2**15
+"""About a second's work before a cell's first sample, equally many steps on every rank: clocks rise from idle first."""
 
 
 def measure(
@@ -77,7 +79,8 @@ def _measure_cell(name: str, contender: Contender, cell: StepCell, num_steps: in
         step = contender.step(cell)
         step()
         dist.barrier()
-        return Measured(name, cell, tuple(samples_ms(step, num_steps, WARM_UP_STEPS)))
+        warm_up_steps = max(LEAST_WARM_UP_STEPS, WARM_UP_TOKENS // (cell.batch * (cell.size.num_tokens + NUM_TEXT)))
+        return Measured(name, cell, tuple(samples_ms(step, num_steps, warm_up_steps)))
     except Exception as error:  # noqa: BLE001  (a peer that can't do a cell is a result)
         torch.cuda.synchronize()
         return Measured(name, cell, failure=f"{type(error).__name__}: {error}"[:300])
