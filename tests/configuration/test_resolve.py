@@ -35,6 +35,7 @@ EXAMPLES = {
     "devices": "cpu:1",
     "dtype": "float16",
     "encoders": "offload",
+    "lora": "a.safetensors,b.safetensors=0.5",
     "prompt_cache_mib": "64",
     "sizes": "64x64,128x128",
     "profile": "p.json",

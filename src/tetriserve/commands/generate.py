@@ -22,6 +22,7 @@ def run(args: argparse.Namespace) -> None:
             progress,
             transformer=config.loading.transformer,
             encoders=config.loading.encoders,
+            loras=config.loading.loras,
         )
         params = pipeline.params(
             args.prompt,

@@ -5,7 +5,7 @@ from pathlib import Path
 from tetriserve.grammar.parser import Commands, Parser
 from tetriserve.grammar.settings import add_settings
 
-MODEL_SETTINGS = ("model", "revision", "transformer", "encoders", "devices", "dtype")
+MODEL_SETTINGS = ("model", "revision", "transformer", "encoders", "lora", "devices", "dtype")
 """What every command reads that runs a model."""
 
 

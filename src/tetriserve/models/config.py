@@ -1,5 +1,6 @@
 """What an operator chooses about how a model is loaded. Importable without torch."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,8 +13,36 @@ EncoderPlace = Literal["resident", "offload", "cpu"]
 
 
 @dataclass(frozen=True, slots=True)
+class Lora:
+    """A file of low-rank changes of weights, and how strongly they are applied."""
+
+    path: Path
+    scale: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Lora":
+        """`FILE` or `FILE=SCALE`. Raises ConfigurationError if there is no such file, or the scale is no number."""
+        name, _, number = text.rpartition("=")
+        try:
+            scale = float(number)
+        except ValueError:
+            name, scale = text, 1.0
+        path = Path(name).expanduser().resolve()
+        if path.suffix != ".safetensors":
+            raise ConfigurationError(f"lora {text!r}: expected FILE.safetensors or FILE.safetensors=SCALE")
+        if not path.is_file():
+            raise ConfigurationError(f"lora {text!r}: there is no file {name!r}")
+        if not math.isfinite(scale):
+            raise ConfigurationError(f"lora {text!r}: the scale must be a finite number")
+        return cls(path, scale)
+
+    def __str__(self) -> str:
+        return f"{self.path}={self.scale!r}"
+
+
+@dataclass(frozen=True, slots=True)
 class LoadingConfig:
-    """`transformer` is a path as text, because workers get this over a pipe."""
+    """`transformer` and `loras` are paths as text, because workers get this over a pipe."""
 
     transformer: str | None = setting(
         None,
@@ -32,6 +61,13 @@ class LoadingConfig:
         "room for prompts that were encoded of late and are not encoded again, on every device; 0 keeps none",
         metavar="N",
     )
+    loras: tuple[str, ...] = setting(
+        (),
+        "LoRAs that are merged into the weights at start, safetensors files, each as strong as its scale says "
+        "(default 1); needs the extra `lora`",
+        name="lora",
+        metavar="FILE[=SCALE],...",
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.prompt_cache_mib <= MAX_PROMPT_CACHE_MIB:
@@ -40,13 +76,14 @@ class LoadingConfig:
             )
 
     def resolved(self) -> "LoadingConfig":
-        """The same with an absolute path. Raises ConfigurationError if there is no such file."""
+        """The same with absolute paths. Raises ConfigurationError if there is no such file."""
+        loras = tuple(str(Lora.parse(text)) for text in self.loras)
         if self.transformer is None:
-            return self
+            return replace(self, loras=loras)
         path = Path(self.transformer).expanduser().resolve()
         if not path.is_file():
             raise ConfigurationError(f"transformer {self.transformer!r}: there is no such file")
-        return replace(self, transformer=str(path))
+        return replace(self, transformer=str(path), loras=loras)
 
 
 AS_IT_IS = LoadingConfig()

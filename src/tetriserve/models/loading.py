@@ -20,10 +20,11 @@ from tetriserve.models.components import (
     read_components,
     without_weights,
 )
-from tetriserve.models.config import AS_IT_IS, LoadingConfig
+from tetriserve.models.config import AS_IT_IS, LoadingConfig, Lora
 from tetriserve.models.encoders import HOST, TextEncoders, home_of
 from tetriserve.models.flux import FluxAdapter
 from tetriserve.models.fp8 import quantized
+from tetriserve.models.lora import merge_lora
 from tetriserve.models.packed_transformer import Packing
 from tetriserve.models.qwen import QwenAdapter
 from tetriserve.models.random_weights import at_random, random_tokenizer
@@ -98,6 +99,9 @@ def _load_pipeline(
         return load_weights(component, directory, _home_of(component, card, packing, loading), dtype)
 
     pipeline = assemble(directory, card, load)
+    for lora in map(Lora.parse, loading.loras):
+        report(f"merging {lora.path.name}")
+        merge_lora(pipeline, lora)
     return _ADAPTERS[card.pipeline](pipeline, card, packing, TextEncoders.of(pipeline, loading, packing.device))
 
 

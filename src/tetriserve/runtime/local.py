@@ -6,6 +6,7 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ class Pipeline:
         revision: str | None = None,
         transformer: str | None = None,
         encoders: EncoderPlace = "resident",
+        loras: Sequence[str] = (),
     ) -> None:
         if devices == "auto":
             devices = "cuda:1" if count_gpus() else "cpu:1"
@@ -72,7 +74,7 @@ class Pipeline:
         policy = f"fixed-sp{min(degree, 8)}"
         # Nothing is measured, so nobody knows how long a chunk may take.
         scheduler = SchedulerConfig(hang_factor=math.inf)
-        loading = LoadingConfig(transformer, encoders)
+        loading = LoadingConfig(transformer, encoders, loras=tuple(loras))
         config = ServingConfig(
             find_model(str(model)), revision, devices, dtype, policy=policy, scheduler=scheduler, loading=loading
         )
