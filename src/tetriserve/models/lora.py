@@ -3,7 +3,6 @@
 Source: diffusers' loaders, which know the layouts of Kohya, XLabs and others, and peft, which merges.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +24,8 @@ def merge_lora(pipeline: Any, lora: Lora) -> None:
         raise ConfigurationError("lora needs the extra `lora`: pip install 'tetriserve[lora]'")
     width = pipeline.transformer.config.in_channels
     try:
-        _load(pipeline, lora.path)
+        directory, name = lora.path.parent, lora.path.name
+        pipeline.load_lora_weights(directory, weight_name=name, adapter_name=NAME, use_safetensors=True)
         parts = list(pipeline.get_list_adapters())
         if not parts:
             raise ValueError(f"none of its weights belong to a {type(pipeline).__name__}")
@@ -37,7 +37,3 @@ def merge_lora(pipeline: Any, lora: Lora) -> None:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise ConfigurationError(f"lora {str(lora.path)!r} can't be merged: {error}") from error
     pipeline.unload_lora_weights()
-
-
-def _load(pipeline: Any, path: Path) -> None:
-    pipeline.load_lora_weights(path.parent, weight_name=path.name, adapter_name=NAME, use_safetensors=True)
