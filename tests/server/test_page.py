@@ -61,7 +61,11 @@ async def test_an_image_is_made_shown_kept_and_found_on_the_board(browser: Brows
 
         await page.reload()
         await expect(page.locator(".shot")).to_have_count(1)
-        await page.get_by_text("Remove all").click()
+        clear = page.get_by_text("Remove all")
+        seen = await clear.bounding_box()
+        await expect(page.locator("#number-met")).to_have_text("100 % 1 of 1")
+        assert await clear.bounding_box() == seen, "nothing jumps away from under the pointer while the page comes up"
+        await clear.click()
         await expect(page.locator("#gallery-empty")).to_be_visible()
 
 

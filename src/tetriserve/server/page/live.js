@@ -10,11 +10,10 @@ const JUMP_S = 0.25;
 
 export class Live {
   clock = "relative";
-  numDevices = 1;
 
   // `onChange` gets the newest view; `onTrouble` words, or null when all is well again.
-  constructor(onChange, onTrouble) {
-    Object.assign(this, { onChange, onTrouble });
+  constructor(onChange, onTrouble, numDevices) {
+    Object.assign(this, { onChange, onTrouble, numDevices });
     this.model = new Model(KEEP_S);
     this.offsetS = null;
     this.heldS = null;

@@ -49,27 +49,28 @@ function replay() {
 
 // Eight empty rows, so that the board looks like one before there is a file.
 function nothing() {
-  const idle = new Live(() => {}, () => {});
+  const idle = new Live(() => {}, () => {}, 8);
   idle.hold(true);
-  idle.numDevices = 8;
   return idle;
 }
 
 async function serve() {
   const playground = new Playground(find, gallery);
-  await gallery.start();
   find("key").value = apiKey();
   find("key").addEventListener("change", (event) => {
     setApiKey(event.target.value.trim());
     connect(playground);
   });
   find("hold").hidden = false;
-  connect(playground);
+  await connect(playground);
+  await gallery.start(); // below the board, which has its height by now: what could be clicked doesn't jump away
 }
 
 async function connect(playground) {
+  let numDevices = 1;
   try {
     const { model: name, policy, num_devices: number, status } = await health();
+    numDevices = number;
     find("serving").textContent = `${name} on ${number} ${number === 1 ? "device" : "devices"}, policy ${policy}`;
     if (status !== "ok") playground.trouble("The server runs, but can serve nothing any more.");
     playground.offer(await model());
@@ -80,10 +81,10 @@ async function connect(playground) {
     empty("The board comes with the server.");
     if (error.status === 401) return;
   }
-  if (!source) watch();
+  if (!source) watch(numDevices);
 }
 
-function watch() {
+function watch(numDevices) {
   let toldS = 0;
   const live = new Live(
     (view) => {
@@ -92,6 +93,7 @@ function watch() {
       empty(live.model.requests.size ? null : "All GPUs are idle. Make an image and watch where it goes.");
     },
     (words) => words && empty(live.model.requests.size ? null : words),
+    numDevices,
   );
   const hold = find("hold");
   hold.addEventListener("click", () => {
