@@ -1,11 +1,12 @@
 """The page says what the files say. These are made by the simulator instead of a server, which no reader can tell."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tetriserve.bound.solve import hindsight_bound
 from tetriserve.cost.model import CostModel
 from tetriserve.evaluation.report.markdown import bold, share
 from tetriserve.evaluation.report.page import write_page
@@ -101,6 +102,17 @@ def test_served_and_simulated_stand_side_by_side(page: Path) -> None:
     served, simulated, difference = (float(cells[index]) for index in (3, 5, 6))
     assert simulated - served == pytest.approx(0.05)
     assert difference == pytest.approx(-5.0)
+
+
+def test_the_last_row_is_what_no_schedule_exceeds(page: Path, plain_study: Study, cost: CostModel) -> None:
+    cell = cells_of(plain_study)[0]
+    trace = make_trace(plain_study, cell, cost, 2)
+    bounds = [
+        hindsight_bound(cost, [replace(entry, slo_s=scale * entry.slo_s).to_request() for entry in trace], 2).sar
+        for scale in plain_study.scales
+    ]
+    row = next(line for line in page.read_text().splitlines() if line.startswith("| no schedule"))
+    assert row == f"| no schedule, the future known | {share(bounds[0])} / {share(bounds[1])} |"
 
 
 def test_charts_are_where_the_page_looks_for_them(page: Path) -> None:

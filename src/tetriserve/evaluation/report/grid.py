@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tetriserve.core.request import Request
 from tetriserve.cost.model import CostModel
 from tetriserve.evaluation.chunk_facts import ChunkFacts, chunk_facts
 from tetriserve.evaluation.judge import Clock, outcomes
@@ -40,6 +41,11 @@ class Grid:
         """Contenders that have simulations."""
         return list(dict.fromkeys(cell.contender for cell in self.cells if not cell.is_peer))
 
+    @property
+    def num_devices(self) -> int:
+        """Of those that were measured."""
+        return max(int(document["load"]["num_devices"]) for document in self.documents.values())
+
     def document(self, contender: str, column: Column, scale: float) -> dict[str, Any] | None:
         """The cell that tells of this scale, if it is done."""
         for cell in self.cells:
@@ -53,6 +59,12 @@ class Grid:
         if document is None or (clock == "simulated" and document["simulated"] is None):
             return None
         return report(outcomes(document, self.study, scale, clock))
+
+    def requests(self, column: Column, scale: float) -> list[Request]:
+        """What all contenders were asked for, with times that deliveries are expected to take; none if none is done."""
+        documents = (self.document(name, column, scale) for name in self.policies)
+        found = next((one for one in documents if one is not None and one["simulated"] is not None), None)
+        return [] if found is None else [one.request for one in outcomes(found, self.study, scale, "simulated")]
 
     def facts(self, contender: str, column: Column) -> ChunkFacts | None:
         """Of the cell at the first scale."""

@@ -103,7 +103,10 @@ def _model(grid: Grid) -> Iterator[str]:
     first = f"{grid.study.scales[0]:g}"
     yield f"### `{grid.model}`\n"
     yield _loads(grid)
-    yield f"Share on time at scales {scales}:\n"
+    yield (
+        f"Share on time at scales {scales}. The last row is what no schedule exceeds that knows all beforehand, if "
+        "steps take what the profile says ([how](scheduling.md#the-bound)):\n"
+    )
     yield attainment(grid)
     for column in grid.columns:
         if any(grid.report(name, column, scale) for name in grid.contenders for scale in grid.study.scales):
