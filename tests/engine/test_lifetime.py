@@ -34,6 +34,20 @@ if __name__ == "__main__":
 """
 
 
+SCRIPT = """
+import tetriserve
+with tetriserve.Pipeline(devices="cpu:1") as pipeline:
+    print(pipeline.generate("a red apple", size="128x128", num_inference_steps=1, seed=1))
+"""
+
+
+def test_a_script_that_does_not_ask_whether_it_is_main_makes_its_image_once(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    run = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.stdout.startswith("GeneratedImage(seed=1, latency_s="), run.stderr
+    assert len(run.stdout.splitlines()) == 1
+
+
 def start_program(model_dir: Path, then: str) -> "subprocess.Popen[str]":
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     return subprocess.Popen(

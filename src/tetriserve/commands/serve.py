@@ -59,7 +59,7 @@ async def serve_context(
     send_last = _trace(app, context.service, otlp_endpoint)
     async with context.jobs.running() as num_resumed:
         resumed = f"\n  {num_resumed} unfinished jobs of an earlier run go on" if num_resumed else ""
-        greeting = _greeting(context.service, base_url(listener)) + resumed + warning
+        greeting = _greeting(context, base_url(listener)) + resumed + warning
         await serve_until_signal(app, listener, lambda: tell(greeting), ContextDrain(context, tell))
     await asyncio.to_thread(send_last)
     tell("Stopped.")
@@ -74,11 +74,13 @@ def _trace(app: FastAPI, service: Service, endpoint: str | None) -> Callable[[],
     return trace_calls(app, service.runtime, exporting_to(endpoint))
 
 
-def _greeting(service: Service, url: str) -> str:
+def _greeting(context: Context, url: str) -> str:
+    service = context.service
+    key = " -H 'Authorization: Bearer YOUR-KEY'" if context.config.api_keys else ""
     sizes = ", ".join(str(size) for size in service.menu.sizes)
     return (
         f"Serving [bold]{service.menu.card.name}[/] on {service.runtime.executor.num_devices} devices "
         f"with policy [bold]{service.policy}[/] at [bold]{url}[/]  (sizes {sizes}; Ctrl-C ends)\n"
-        f"  curl {url}/v1/images/generations -H 'Content-Type: application/json' \\\n"
+        f"  curl {url}/v1/images/generations -H 'Content-Type: application/json'{key} \\\n"
         f'       -d \'{{"prompt": "a red apple", "size": "{service.menu.default_size}", "slo_ms": 8000}}\''
     )

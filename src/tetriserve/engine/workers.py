@@ -1,11 +1,14 @@
 """Worker processes on this machine: the Transport over pipes."""
 
 import select
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import Pipe
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 
 from tetriserve.engine.channel import Channel
 from tetriserve.engine.entry import PRELOAD_MODULE, main
@@ -39,7 +42,8 @@ class Workers:
         ours, theirs = context.Pipe()
         process = context.Process(target=main, args=(theirs,), name=f"tetriserve-{setup.rank}", daemon=True)
         try:
-            process.start()
+            with _without_main():
+                process.start()
         except (EOFError, OSError) as error:  # the fork server is gone; the next launch starts another
             ours.close()
             self._stillborn.append((setup.rank, Died(f"could not be started: {error!r}")))
@@ -124,3 +128,16 @@ class Workers:
         process.join(END_PATIENCE_S)
         code = process.exitcode
         return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Workers need nothing of the program's main module, which multiprocessing would import in each of them.
+
+    A script that makes a Pipeline, without asking whether it is `__main__`, would then make another there.
+    """
+    ours, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = ours

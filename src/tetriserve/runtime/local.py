@@ -8,7 +8,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,7 +36,7 @@ NO_DEADLINE_S = 3600.0
 class GeneratedImage:
     """An image with the seed it can be made again from. `latency_s` is what it took."""
 
-    png: bytes
+    png: bytes = field(repr=False)
     seed: int
     latency_s: float
     warnings: tuple[str, ...]
