@@ -107,6 +107,7 @@ def test_what_toml_has_types_for_is_written_with_them(tmp_path: Path) -> None:
         ("port = '8000.5'", ["c.toml: port '8000.5'", "whole number"]),
         ("port = true", ["port True", "whole number"]),
         ("port = 70000", ["c.toml", "port is 70000", "65535"]),
+        ('host = ""', ["c.toml", "host is ''", "0.0.0.0"]),
         ("host = 1", ["host 1", "a string"]),
         ("dtype = 'int8'", ["dtype 'int8'", "float16"]),
         ("sizes = [64]", ["sizes [64]", "256x256"]),

@@ -16,5 +16,7 @@ class ListenConfig:
     port: int = setting(8000, "port to listen on; 0 takes any free one", metavar="N")
 
     def __post_init__(self) -> None:
+        if not self.host.strip():  # the system takes it for every address of this machine
+            raise ConfigurationError(f"host is {self.host!r}: 0.0.0.0 is every address of this machine")
         if not 0 <= self.port <= MAX_PORT:
             raise ConfigurationError(f"port is {self.port}, must be from 0 to {MAX_PORT}")

@@ -103,7 +103,9 @@ def bind(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {error}; choose another --port") from error
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {error}; choose another --host or --port"
+        ) from error
 
 
 def is_stopping(app: FastAPI) -> bool:
