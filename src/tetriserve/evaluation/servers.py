@@ -70,7 +70,8 @@ def _serve_options(study: Study, wanted: Wanted, results: Results) -> list[str]:
     sizes = ",".join(str(size) for size in study.sizes)
     variant = variant_of(wanted.contender)
     options = ["serve", "--policy", variant.policy, *variant.options, "--devices", study.devices, "--sizes", sizes]
-    options += ["--dtype", wanted.dtype, "--job-store", "memory", "--prompt-cache-mib", "0"]  # prompts repeat: a list
+    options += ["--dtype", wanted.dtype, "--job-store", "memory"]
+    options += ["--prompt-cache-mib", "0"]  # a study's prompts come from a short list, and each is to cost its encoding
     if wanted.model != EMBEDDED:
         options += ["--model", wanted.model]
     if results.profile(wanted.profile_name) is not None:
